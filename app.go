@@ -1,0 +1,154 @@
+package caddygin
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/gin-gonic/gin"
+
+	"github.com/caddy-gin/caddy-gin/ginbridge"
+)
+
+func init() {
+	caddy.RegisterModule(new(App))
+}
+
+// modes are the modes of Gin.
+var modes = []string{gin.ReleaseMode, gin.DebugMode, gin.TestMode}
+
+// App holds what all Gin apps of a configuration have in common: options for
+// the whole process, and the life of the configuration. It need not be
+// configured; the first Gin app brings it.
+type App struct {
+	// Gin's mode: `release`, `debug` or `test`. In debug mode Gin tells about
+	// routes and templates; its messages go to Caddy's log. Default: the
+	// environment variable GIN_MODE, or else `release`.
+	Mode string `json:"mode,omitempty"`
+
+	ctx        caddy.Context
+	generation *ginbridge.Generation
+	modeBefore string
+	live       atomic.Bool
+	matchers   []*MatchRoute // appended to while provisioning only
+}
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "gin",
+		New: func() caddy.Module { return new(App) },
+	}
+}
+
+// loadApp returns the App of the configuration that ctx belongs to.
+func loadApp(ctx caddy.Context) (*App, error) {
+	val, err := ctx.App("gin")
+	if err != nil {
+		return nil, err
+	}
+	return val.(*App), nil
+}
+
+// Provision begins a generation.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx = ctx
+	mode := a.Mode
+	if mode == "" {
+		if mode = os.Getenv(gin.EnvGinMode); !slices.Contains(modes, mode) {
+			mode = gin.ReleaseMode
+		}
+	}
+	if !slices.Contains(modes, mode) {
+		return fmt.Errorf("mode: %q is not one of %s", mode, strings.Join(modes, ", "))
+	}
+	val, err := ctx.App("events")
+	if err != nil {
+		return err
+	}
+	events := val.(*caddyevents.App)
+	if err := events.On("started", eventHandler(a.started)); err != nil {
+		return err
+	}
+	if err := events.On("stopping", eventHandler(a.stopping)); err != nil {
+		return err
+	}
+	a.generation = ginbridge.NewGeneration(ctx.Logger())
+	// Gin prints about routes while engines are built, so this cannot wait;
+	// a configuration that fails gets it undone in Cleanup
+	a.modeBefore = gin.Mode()
+	gin.SetMode(mode)
+	return nil
+}
+
+// Start checks what could not be checked before all apps were provisioned.
+func (a *App) Start() error {
+	for _, m := range a.matchers {
+		if err := m.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// started is called when all apps of the configuration run.
+func (a *App) started() {
+	a.live.Store(true)
+	a.generation.Start(func() bool {
+		active, err := caddy.ActiveContext().AppIfConfigured("gin")
+		return err == nil && active == a
+	})
+}
+
+// stopping is called before any app of the configuration is stopped. When the
+// process exits, streams must know of it then: Caddy's HTTP app may be the
+// first to stop, and waits for them.
+func (a *App) stopping() { a.generation.Drain() }
+
+// Stop announces the end of the configuration.
+func (a *App) Stop() error {
+	a.generation.Drain()
+	return nil
+}
+
+// Cleanup has what the configuration holds released after its last request.
+func (a *App) Cleanup() error {
+	if a.generation == nil {
+		return nil
+	}
+	if !a.live.Load() {
+		gin.SetMode(a.modeBefore)
+	}
+	var grace time.Duration
+	if val, err := a.ctx.AppIfConfigured("http"); err == nil {
+		if app, ok := val.(*caddyhttp.App); ok {
+			grace = time.Duration(app.GracePeriod)
+		}
+	}
+	a.generation.Retire(caddy.Exiting(), grace)
+	return nil
+}
+
+// eventHandler makes a function an event handler.
+type eventHandler func()
+
+// Handle implements caddyevents.Handler.
+func (f eventHandler) Handle(context.Context, caddy.Event) error {
+	f()
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.App           = (*App)(nil)
+	_ caddy.Provisioner   = (*App)(nil)
+	_ caddy.CleanerUpper  = (*App)(nil)
+	_ caddyevents.Handler = eventHandler(nil)
+)

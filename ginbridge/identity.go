@@ -1,0 +1,133 @@
+package ginbridge
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// clientIPHeader carries Caddy's client IP to Context.ClientIP, which reads
+// the header that Engine.TrustedPlatform names before anything else. A value
+// from the client is never let through.
+const clientIPHeader = "Caddy-Gin-Client-Ip"
+
+// forgeable are the headers by which proxies tell about the client, in
+// canonical form. They are removed unless Caddy's trusted_proxies vouches for
+// whoever sent them.
+var forgeable = [...]string{
+	"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix",
+	"X-Real-Ip", "Forwarded",
+}
+
+// present returns the request as the app is to see it. It is r itself where
+// nothing but headers differ.
+func (s *slot) present(r *http.Request) *http.Request {
+	vars, _ := s.ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
+	if vars != nil {
+		vars[slotVar] = s
+	}
+	trusted, _ := vars[caddyhttp.TrustedProxyVarKey].(bool)
+	if !trusted {
+		for _, name := range forgeable {
+			delete(r.Header, name)
+		}
+	}
+	ctx := s.ctx
+	if ip, _ := vars[caddyhttp.ClientIPVarKey].(string); ip != "" && ip != "@" {
+		if s.ip == nil || s.ip[0] != ip {
+			s.ip = []string{ip}
+		}
+		r.Header[clientIPHeader] = s.ip
+	} else {
+		// a Unix socket whose peer names no client
+		delete(r.Header, clientIPHeader)
+		ctx = anonymous(ctx)
+	}
+
+	requestURI := r.RequestURI
+	s.prefix = s.mount.opts.BasePath
+	if original, ok := s.ctx.Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		requestURI = original.RequestURI
+		s.prefix = strippedPrefix(original.URL.Path, r.URL.Path) + s.prefix
+	}
+	if trusted {
+		s.prefix = cleanPrefix(r.Header.Get("X-Forwarded-Prefix")) + s.prefix
+	}
+	if s.prefix != "" {
+		r.Header["X-Forwarded-Prefix"] = []string{s.prefix}
+	}
+
+	if ctx == s.ctx && requestURI == r.RequestURI && s.mount.opts.BasePath == "" {
+		return r
+	}
+	own := new(struct {
+		request http.Request
+		url     url.URL
+	})
+	own.url = *r.URL
+	own.url.Path, own.url.RawPath = s.path, s.rawPath
+	if ctx != s.ctx {
+		r = r.WithContext(ctx)
+	}
+	own.request = *r
+	own.request.URL = &own.url
+	own.request.RequestURI = requestURI
+	return &own.request
+}
+
+// strippedPrefix returns what handle_path and the like took off the path.
+func strippedPrefix(original, now string) string {
+	if len(original) <= len(now) || !strings.HasSuffix(original, now) {
+		return ""
+	}
+	return cleanPrefix(original[:len(original)-len(now)])
+}
+
+// cleanPrefix returns p as a prefix of paths: "" or "/a/b". No prefix starts
+// with two slashes, which would make a redirect lead to another host.
+func cleanPrefix(p string) string {
+	if p == "" {
+		return ""
+	}
+	if p = path.Clean("/" + strings.ReplaceAll(p, `\`, "/")); p == "/" {
+		return ""
+	}
+	return p
+}
+
+// cutPrefix takes base, which has no trailing slash, off p; ok is false
+// unless p is base or below it.
+func cutPrefix(p, base string) (rest string, ok bool) {
+	rest, ok = strings.CutPrefix(p, base)
+	switch {
+	case !ok:
+		return "", false
+	case rest == "":
+		return "/", true
+	}
+	return rest, rest[0] == '/'
+}
+
+// anonymousContext hides from Gin that the connection came through a Unix
+// socket: Gin would take the client's own headers for the client IP then.
+type anonymousContext struct{ context.Context }
+
+func anonymous(ctx context.Context) context.Context { return anonymousContext{ctx} }
+
+func (c anonymousContext) Value(key any) any {
+	v := c.Context.Value(key)
+	if addr, ok := v.(net.Addr); ok && key == http.LocalAddrContextKey {
+		return localAddr{addr}
+	}
+	return v
+}
+
+// localAddr is the address of a Unix socket by another name of network.
+type localAddr struct{ net.Addr }
+
+func (localAddr) Network() string { return "local" }

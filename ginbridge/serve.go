@@ -1,0 +1,233 @@
+package ginbridge
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/gin-gonic/gin"
+	"go.uber.org/zap"
+)
+
+// errGone answers the rare request that arrives when its configuration has
+// been released already.
+var errGone = errors.New("the configuration of this request is no longer loaded")
+
+// errOutside answers a request outside the base path.
+var errOutside = errors.New("the request is outside the base path of the Gin app")
+
+// slotVar is the variable of Caddy's request variables under which the
+// request helpers find the slot.
+const slotVar = "http.gin"
+
+// slot is what serving one request takes: a Gin context, the writer it is
+// bound to, and some memory. Slots are pooled, except those whose connection
+// was hijacked or whose handler panicked or outlived its request: somebody
+// may go on using them.
+type slot struct {
+	mount  *Mount
+	writer writer
+	c      *gin.Context
+	fresh  gin.Context // c as it was made
+
+	ctx      context.Context // of the request as Caddy made it
+	prefix   string          // stripped before the app saw the path
+	path     string          // what the app was given, against changes by Gin
+	rawPath  string
+	failure  error            // set by Fail
+	poisoned bool             // a handler panicked
+	deadline *deadlineContext // nil without a timeout
+	ip       []string         // header value of the last client; never changed, only replaced
+}
+
+func newSlot(m *Mount, push bool) *slot {
+	s := &slot{mount: m}
+	s.writer.slot, s.writer.push = s, push
+	var w http.ResponseWriter = &s.writer
+	if push {
+		w = pushWriter{&s.writer}
+	}
+	s.c = gin.CreateTestContextOnly(w, m.engine)
+	restore(&s.fresh, s.c)
+	return s
+}
+
+// Handles tells whether the app has an answer for the request: a route, or a
+// redirect to one. It runs none of the app's handlers and middleware.
+func (m *Mount) Handles(r *http.Request) bool {
+	path, rawPath, inside := m.strip(r.URL)
+	return inside && m.router().find(r.Method, path, rawPath).handled()
+}
+
+// ServeHTTP has the app answer a request that Caddy's HTTP server prepared.
+// The error, if any, is what Caddy is to answer with; nothing has been
+// written then.
+func (m *Mount) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
+	if !m.gen.acquire() {
+		return caddyhttp.Error(http.StatusServiceUnavailable, errGone)
+	}
+	path, rawPath, inside := m.strip(r.URL)
+	if !inside {
+		m.gen.done()
+		return caddyhttp.Error(http.StatusNotFound, errOutside)
+	}
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		m.addPlaceholders(repl, r.Method, path, rawPath)
+	}
+	if m.opts.Timeout > 0 {
+		return m.serveWithin(m.opts.Timeout, w, r, path, rawPath)
+	}
+	defer m.gen.done()
+	s := m.slot(w, r)
+	s.deadline = nil
+	err := s.serve(w, r, path, rawPath)
+	s.observe(r)
+	s.recycle()
+	return unlessAbort(err)
+}
+
+// slot takes a slot from the pool that fits the writer.
+func (m *Mount) slot(w http.ResponseWriter, r *http.Request) *slot {
+	if r.ProtoMajor == 2 && canPush(w) {
+		return m.pushSlots.Get().(*slot)
+	}
+	return m.slots.Get().(*slot)
+}
+
+// errAbort stands for http.ErrAbortHandler until the slot is done with.
+var errAbort = errors.New("abort the connection")
+
+// unlessAbort panics with http.ErrAbortHandler, as net/http wants it, for
+// errAbort.
+func unlessAbort(err error) error {
+	if errors.Is(err, errAbort) {
+		panic(http.ErrAbortHandler)
+	}
+	return err
+}
+
+// serve runs the app's handlers.
+func (s *slot) serve(w http.ResponseWriter, r *http.Request, path, rawPath string) error {
+	restore(s.c, &s.fresh)
+	s.writer.reset(w)
+	s.ctx = r.Context()
+	s.path, s.rawPath = path, rawPath
+	s.failure = nil
+
+	r = s.present(r)
+	uri := *r.URL
+	s.c.Request = r
+	panicked := s.run()
+	s.removeUploads(r)
+	if *r.URL != uri && !s.writer.hijacked {
+		*r.URL = uri // Gin writes its redirects there, and Caddy may look again
+	}
+	if panicked != nil {
+		return panicked
+	}
+	s.writer.finish()
+	return s.outcome()
+}
+
+// removeUploads deletes the files of a parsed multipart form. net/http does it
+// only for the request that it made itself, of which Caddy passes on a copy.
+func (s *slot) removeUploads(r *http.Request) {
+	for _, r := range []*http.Request{r, s.c.Request} { // the app may have replaced it before parsing
+		if r != nil && r.MultipartForm != nil {
+			_ = r.MultipartForm.RemoveAll()
+		}
+	}
+}
+
+// run calls Gin and turns a panic into the error to answer with.
+func (s *slot) run() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.poisoned = true
+			err = s.panicked(p, debug.Stack())
+		}
+	}()
+	s.mount.engine.HandleContext(s.c)
+	return nil
+}
+
+// panicked logs the panic and says how the request is to end.
+func (s *slot) panicked(p any, stack []byte) error {
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		return errAbort
+	}
+	answer := caddyhttp.Error(http.StatusInternalServerError,
+		fmt.Errorf("the Gin app %q panicked", s.mount.app.name))
+	s.mount.app.logger.Error("handler panicked",
+		zap.Any("panic", p),
+		zap.String("method", s.c.Request.Method),
+		zap.String("route", s.c.FullPath()),
+		zap.String("err_id", answer.ID),
+		zap.ByteString("stack", appStack(stack)))
+	if s.writer.wrote || s.writer.hijacked {
+		return fmt.Errorf("%w: %w", errAbort, answer) // half an answer must not look whole
+	}
+	return answer
+}
+
+// appStack cuts a stack to what lies between the panic and the bridge: the
+// app's own frames, and Gin's between them.
+func appStack(stack []byte) []byte {
+	if i := bytes.Index(stack, []byte("\npanic(")); i >= 0 {
+		stack = stack[i+1:]
+	}
+	if i := bytes.Index(stack, []byte("github.com/gin-gonic/gin.(*Engine).handleHTTPRequest(")); i >= 0 {
+		stack = stack[:i]
+	}
+	return bytes.TrimSpace(stack)
+}
+
+// outcome returns the error that the handlers left behind for Caddy.
+func (s *slot) outcome() error {
+	for _, e := range s.c.Errors {
+		// gin.Recovery takes this panic for a broken connection
+		if errors.Is(e.Err, http.ErrAbortHandler) {
+			return errAbort
+		}
+	}
+	if s.failure == nil || !s.writer.wrote {
+		return s.failure
+	}
+	s.mount.app.logger.Error("handler failed after it began to answer",
+		zap.String("route", s.c.FullPath()), zap.Error(s.failure))
+	return errAbort
+}
+
+// recycle gives the slot back unless somebody may still use it.
+func (s *slot) recycle() {
+	if s.writer.hijacked || s.poisoned {
+		return
+	}
+	if s.writer.push {
+		s.mount.pushSlots.Put(s)
+	} else {
+		s.mount.slots.Put(s)
+	}
+}
+
+// strip takes the base path off; inside is false if u is not below it.
+func (m *Mount) strip(u *url.URL) (path, rawPath string, inside bool) {
+	base := m.opts.BasePath
+	if base == "" {
+		return u.Path, u.RawPath, true
+	}
+	path, ok := cutPrefix(u.Path, base)
+	if !ok {
+		return "", "", false
+	}
+	if rawPath, ok = cutPrefix(u.RawPath, base); !ok || rawPath == path {
+		rawPath = ""
+	}
+	return path, rawPath, true
+}

@@ -1,0 +1,292 @@
+package ginbridge
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/gin-gonic/gin"
+)
+
+// NoTimeout lifts the timeout of the gin directive from this request. A
+// handler that flushes or hijacks need not call it: those do it, too.
+func NoTimeout(c *gin.Context) {
+	if s := slotOf(c); s != nil && s.deadline != nil {
+		s.deadline.lift()
+	}
+}
+
+// serveWithin is ServeHTTP with a deadline. The handlers run in a goroutine of
+// their own, so that the client is answered at the deadline even if they go
+// on; what they use is not released before they return.
+func (m *Mount) serveWithin(d time.Duration, w http.ResponseWriter, r *http.Request, path, rawPath string) error {
+	deadline := newDeadline(r.Context(), d)
+	defer deadline.timer.Stop()
+	s := m.slot(w, r)
+	s.deadline = deadline
+	tw := &timeoutWriter{beneath: w, header: w.Header().Clone(), deadline: deadline}
+	timed := r.WithContext(deadline)
+	if r.Body != nil {
+		timed.Body = &timeoutBody{ReadCloser: r.Body, w: tw}
+	}
+
+	done := make(chan error, 1)
+	go func() {
+		defer m.gen.done()
+		err := errAbort // stays if a handler calls runtime.Goexit
+		defer func() { done <- err }()
+		err = s.serve(tw, timed, path, rawPath)
+	}()
+
+	var err error
+	select {
+	case err = <-done:
+	case <-deadline.Done():
+		if errors.Is(deadline.Err(), context.DeadlineExceeded) && tw.expire() {
+			observe(r, m.app.name, m.router().find(r.Method, path, rawPath).route, nil)
+			return caddyhttp.Error(http.StatusServiceUnavailable,
+				errors.New("the Gin app did not answer in time"))
+		}
+		err = <-done
+	}
+	tw.sendTrailers()
+	s.observe(r)
+	s.recycle()
+	return unlessAbort(err)
+}
+
+// deadlineContext is a request context with a deadline that can be lifted. It
+// has a channel of its own, so that contexts derived from it end with
+// DeadlineExceeded, too.
+type deadlineContext struct {
+	context.Context // the parent
+	at              time.Time
+	done            chan struct{}
+	timer           *time.Timer
+
+	mu     sync.Mutex
+	lifted bool
+	err    error
+}
+
+func newDeadline(parent context.Context, d time.Duration) *deadlineContext {
+	c := &deadlineContext{Context: parent, at: time.Now().Add(d), done: make(chan struct{})}
+	c.mu.Lock() // until the timer is in place
+	defer c.mu.Unlock()
+	c.timer = time.AfterFunc(d, func() { c.end(context.DeadlineExceeded) })
+	context.AfterFunc(parent, func() { c.end(parent.Err()) })
+	return c
+}
+
+func (c *deadlineContext) end(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil || c.lifted && errors.Is(err, context.DeadlineExceeded) {
+		return
+	}
+	c.err = err
+	close(c.done)
+}
+
+func (c *deadlineContext) lift() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lifted = true
+	c.timer.Stop()
+}
+
+// Done implements [context.Context].
+func (c *deadlineContext) Done() <-chan struct{} { return c.done }
+
+// Err implements [context.Context].
+func (c *deadlineContext) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// Deadline implements [context.Context].
+func (c *deadlineContext) Deadline() (time.Time, bool) {
+	at, ok := c.Context.Deadline()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lifted || ok && at.Before(c.at) {
+		return at, ok
+	}
+	return c.at, true
+}
+
+// timeoutWriter stands between the app and Caddy's writer when a request has
+// a deadline. mu says who may write: the handlers, until expire has taken the
+// answer away from them.
+type timeoutWriter struct {
+	beneath  http.ResponseWriter
+	deadline *deadlineContext
+
+	header http.Header // belongs to the handlers; sent with the status
+
+	mu      sync.Mutex
+	wrote   bool
+	expired atomic.Bool // set with mu held
+
+	body sync.Mutex // held while the request body is being read; taken after mu
+}
+
+// expire takes the answer away from the handlers. It is false if they have
+// begun it.
+func (w *timeoutWriter) expire() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.wrote {
+		return false
+	}
+	w.expired.Store(true)
+	// Caddy and net/http go on with the body: nobody may be reading it
+	if !w.body.TryLock() {
+		rc := http.NewResponseController(w.beneath)
+		_ = rc.SetReadDeadline(time.Unix(1, 0))
+		w.body.Lock()
+		_ = rc.SetReadDeadline(time.Time{})
+	}
+	w.body.Unlock()
+	return true
+}
+
+// Header implements [http.ResponseWriter].
+func (w *timeoutWriter) Header() http.Header { return w.header }
+
+// begin locks mu for a write; it fails after expire.
+func (w *timeoutWriter) begin(status int) error {
+	w.mu.Lock()
+	if w.expired.Load() {
+		w.mu.Unlock()
+		return http.ErrHandlerTimeout
+	}
+	if w.wrote {
+		return nil
+	}
+	header := w.beneath.Header()
+	clear(header)
+	maps.Copy(header, w.header)
+	informational := status < 200 && status != http.StatusSwitchingProtocols
+	w.wrote = !informational
+	w.beneath.WriteHeader(status)
+	return nil
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *timeoutWriter) WriteHeader(status int) {
+	if w.begin(status) == nil {
+		w.mu.Unlock()
+	}
+}
+
+// Write implements [http.ResponseWriter].
+func (w *timeoutWriter) Write(b []byte) (int, error) {
+	if err := w.begin(http.StatusOK); err != nil {
+		return 0, err
+	}
+	w.mu.Unlock() // wrote keeps expire away
+	return w.beneath.Write(b)
+}
+
+// ReadFrom implements [io.ReaderFrom].
+func (w *timeoutWriter) ReadFrom(r io.Reader) (int64, error) {
+	if err := w.begin(http.StatusOK); err != nil {
+		return 0, err
+	}
+	w.mu.Unlock()
+	return io.Copy(w.beneath, r)
+}
+
+// FlushError begins a stream, which has no deadline.
+func (w *timeoutWriter) FlushError() error {
+	if err := w.begin(http.StatusOK); err != nil {
+		return err
+	}
+	w.mu.Unlock()
+	w.deadline.lift()
+	return http.NewResponseController(w.beneath).Flush()
+}
+
+// Hijack ends the deadline, too.
+func (w *timeoutWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.expired.Load() {
+		return nil, nil, http.ErrHandlerTimeout
+	}
+	conn, rw, err := http.NewResponseController(w.beneath).Hijack()
+	if err == nil {
+		w.wrote = true
+		w.deadline.lift()
+	}
+	return conn, rw, err
+}
+
+// control calls f unless the connection may serve another request already.
+func (w *timeoutWriter) control(f func(*http.ResponseController) error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.expired.Load() {
+		return http.ErrHandlerTimeout
+	}
+	return f(http.NewResponseController(w.beneath))
+}
+
+// SetReadDeadline is for http.ResponseController.
+func (w *timeoutWriter) SetReadDeadline(t time.Time) error {
+	return w.control(func(rc *http.ResponseController) error { return rc.SetReadDeadline(t) })
+}
+
+// SetWriteDeadline is for http.ResponseController.
+func (w *timeoutWriter) SetWriteDeadline(t time.Time) error {
+	return w.control(func(rc *http.ResponseController) error { return rc.SetWriteDeadline(t) })
+}
+
+// EnableFullDuplex is for http.ResponseController.
+func (w *timeoutWriter) EnableFullDuplex() error {
+	return w.control((*http.ResponseController).EnableFullDuplex)
+}
+
+// Push implements [http.Pusher].
+func (w *timeoutWriter) Push(target string, opts *http.PushOptions) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p, ok := w.beneath.(http.Pusher); ok && !w.expired.Load() {
+		return p.Push(target, opts)
+	}
+	return http.ErrNotSupported
+}
+
+// sendTrailers passes on what the handlers added to the header after they
+// sent it. They have returned.
+func (w *timeoutWriter) sendTrailers() {
+	if w.wrote {
+		maps.Copy(w.beneath.Header(), w.header)
+	}
+}
+
+// timeoutBody keeps a request body from being read after expire.
+type timeoutBody struct {
+	io.ReadCloser
+	w *timeoutWriter
+}
+
+// Read implements [io.Reader].
+func (b *timeoutBody) Read(p []byte) (int, error) {
+	b.w.body.Lock()
+	defer b.w.body.Unlock()
+	if b.w.expired.Load() {
+		return 0, http.ErrHandlerTimeout
+	}
+	return b.ReadCloser.Read(p)
+}
