@@ -81,7 +81,7 @@ func (s *server) page(c *gin.Context) {
 // too, to be right behind a proxy that strips a prefix of its own.
 func base(c *gin.Context) string {
 	asked := ginbridge.Placeholder(c, "http.request.orig_uri.path")
-	if asked == "" || strings.HasSuffix(asked, "/") || !strings.HasSuffix(ginbridge.Prefix(c), asked) {
+	if asked == "" || strings.HasSuffix(asked, "/") {
 		return ""
 	}
 	return path.Base(asked) + "/"

@@ -45,7 +45,7 @@ func (s *server) upload(c *gin.Context) {
 	files := []file{}
 	for {
 		part, err := parts.NextPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
