@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"runtime/debug"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/gin-gonic/gin"
 	"go.uber.org/zap"
 )
@@ -20,6 +20,7 @@ type Mount struct {
 	engine *gin.Engine
 	opts   Options
 	routes gin.RoutesInfo
+	logged bool // the server has access logs
 
 	// slots has those for writers without and with server push: a Gin
 	// context is bound to its writer for good, and Gin looks at the type.
@@ -51,6 +52,9 @@ func (g *Generation) Mount(ctx caddy.Context, name string, builder EngineBuilder
 		return nil
 	})
 	m := &Mount{app: app, gen: g, engine: engine, opts: opts, routes: routes}
+	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+		m.logged = server.Logs != nil
+	}
 	m.router = sync.OnceValue(func() *router { return newRouter(engine, routes) })
 	m.slots.New = func() any { return newSlot(m, false) }
 	m.pushSlots.New = func() any { return newSlot(m, true) }
@@ -81,35 +85,8 @@ func build(app *App, builder EngineBuilder) (engine *gin.Engine, err error) {
 	if err == nil && engine == nil {
 		err = errors.New("the build function returned no engine")
 	}
-	if p, ok := errors.AsType[*Panic](err); ok {
-		app.logger.Debug("build function panicked", zap.String("panic", p.Error()), zap.ByteString("stack", p.Stack))
+	if p, ok := errors.AsType[*panicError](err); ok {
+		app.logger.Debug("build function panicked", zap.Any("panic", p.value), zap.ByteString("stack", p.stack))
 	}
 	return engine, err
-}
-
-// Panic is the error made of a panic.
-type Panic struct {
-	Value any
-	Stack []byte
-}
-
-// Error returns the value of the panic as text.
-func (p *Panic) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
-
-// Unwrap returns the value of the panic if it is an error.
-func (p *Panic) Unwrap() error {
-	err, _ := p.Value.(error)
-	return err
-}
-
-func panicError(value any) error { return &Panic{value, debug.Stack()} }
-
-// guard calls f and returns its error, or its panic as an error.
-func guard(f func() error) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = panicError(r)
-		}
-	}()
-	return f()
 }

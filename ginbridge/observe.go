@@ -1,7 +1,7 @@
 package ginbridge
 
 import (
-	"net/http"
+	"context"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -37,21 +37,19 @@ func (m *Mount) addPlaceholders(repl *caddy.Replacer, method, path, rawPath stri
 
 // observe tells Caddy's access log and the current span, if there are any,
 // which route served the request and what errors it recorded.
-func (s *slot) observe(r *http.Request) {
-	observe(r, s.mount.app.name, s.c.FullPath(), s.c.Errors)
+func (s *slot) observe() {
+	s.mount.observe(s.ctx, s.c.FullPath(), s.c.Errors)
 }
 
-func observe(r *http.Request, app, route string, errs []*gin.Error) {
-	ctx := r.Context()
+func (m *Mount) observe(ctx context.Context, route string, errs []*gin.Error) {
 	if span := trace.SpanFromContext(ctx); route != "" && span.IsRecording() {
 		span.SetAttributes(attribute.String("http.route", route))
 	}
-	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if !ok || server == nil || server.Logs == nil {
+	if !m.logged {
 		return
 	}
 	if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
-		extra.Set(zap.Object("gin", logEntry{app, route, errs}))
+		extra.Set(zap.Object("gin", logEntry{m.app.name, route, errs}))
 	}
 }
 

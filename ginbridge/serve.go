@@ -1,7 +1,6 @@
 package ginbridge
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -87,7 +86,7 @@ func (m *Mount) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	s := m.slot(w, r)
 	s.deadline = nil
 	err := s.serve(w, r, path, rawPath)
-	s.observe(r)
+	s.observe()
 	s.recycle()
 	return unlessAbort(err)
 }
@@ -106,7 +105,7 @@ var errAbort = errors.New("abort the connection")
 // unlessAbort panics with http.ErrAbortHandler, as net/http wants it, for
 // errAbort.
 func unlessAbort(err error) error {
-	if errors.Is(err, errAbort) {
+	if err != nil && errors.Is(err, errAbort) {
 		panic(http.ErrAbortHandler)
 	}
 	return err
@@ -121,12 +120,11 @@ func (s *slot) serve(w http.ResponseWriter, r *http.Request, path, rawPath strin
 	s.failure = nil
 
 	r = s.present(r)
-	uri := *r.URL
 	s.c.Request = r
 	panicked := s.run()
 	s.removeUploads(r)
-	if *r.URL != uri && !s.writer.hijacked {
-		*r.URL = uri // Gin writes its redirects there, and Caddy may look again
+	if u := r.URL; !s.writer.hijacked && (u.Path != s.path || u.RawPath != s.rawPath) {
+		u.Path, u.RawPath = s.path, s.rawPath // Gin writes its redirects there, and Caddy may look again
 	}
 	if panicked != nil {
 		return panicked
@@ -174,18 +172,6 @@ func (s *slot) panicked(p any, stack []byte) error {
 		return fmt.Errorf("%w: %w", errAbort, answer) // half an answer must not look whole
 	}
 	return answer
-}
-
-// appStack cuts a stack to what lies between the panic and the bridge: the
-// app's own frames, and Gin's between them.
-func appStack(stack []byte) []byte {
-	if i := bytes.Index(stack, []byte("\npanic(")); i >= 0 {
-		stack = stack[i+1:]
-	}
-	if i := bytes.Index(stack, []byte("github.com/gin-gonic/gin.(*Engine).handleHTTPRequest(")); i >= 0 {
-		stack = stack[:i]
-	}
-	return bytes.TrimSpace(stack)
 }
 
 // outcome returns the error that the handlers left behind for Caddy.

@@ -45,14 +45,13 @@ func (s sharedValue) Destruct() error {
 func Shared[T any](app *App, key string, open func() (T, error)) (T, error) {
 	var zero T
 	k := sharedKey{key, reflect.TypeFor[T]()}
-	v, _, err := shared.LoadOrNew(k, func() (_ caddy.Destructor, err error) {
+	v, _, err := shared.LoadOrNew(k, func() (caddy.Destructor, error) {
+		var value T
 		// a panic would leave the pool's entry locked for good
-		defer func() {
-			if r := recover(); r != nil {
-				err = panicError(r)
-			}
-		}()
-		value, err := open()
+		err := guard(func() (err error) {
+			value, err = open()
+			return err
+		})
 		if err != nil {
 			return nil, err
 		}

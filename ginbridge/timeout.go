@@ -51,14 +51,14 @@ func (m *Mount) serveWithin(d time.Duration, w http.ResponseWriter, r *http.Requ
 	case err = <-done:
 	case <-deadline.Done():
 		if errors.Is(deadline.Err(), context.DeadlineExceeded) && tw.expire() {
-			observe(r, m.app.name, m.router().find(r.Method, path, rawPath).route, nil)
+			m.observe(r.Context(), m.router().find(r.Method, path, rawPath).route, nil)
 			return caddyhttp.Error(http.StatusServiceUnavailable,
 				errors.New("the Gin app did not answer in time"))
 		}
 		err = <-done
 	}
 	tw.sendTrailers()
-	s.observe(r)
+	s.observe()
 	s.recycle()
 	return unlessAbort(err)
 }
