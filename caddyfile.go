@@ -117,8 +117,12 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 
 	seen := make(map[string]bool)
+	var option string
 	for d.NextBlock(0) {
-		option := d.Val()
+		if d.Val() == "{" && option != "" {
+			return d.Errf("%s takes no block", option)
+		}
+		option = d.Val()
 		if seen[option] {
 			return d.Errf("option %q of gin is given twice", option)
 		}
@@ -221,8 +225,11 @@ func parseApp(d *caddyfile.Dispenser, _ any) (any, error) {
 func oneArg(d *caddyfile.Dispenser, value *string) error {
 	option := d.Val()
 	args := d.RemainingArgs()
-	if len(args) != 1 || args[0] == "" {
+	if len(args) != 1 {
 		return d.Errf("%s wants one value, not %d", option, len(args))
+	}
+	if args[0] == "" {
+		return d.Errf("%s wants a value that is not empty", option)
 	}
 	*value = args[0]
 	return nil

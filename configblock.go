@@ -29,6 +29,11 @@ func parseConfigBlock(d *caddyfile.Dispenser) (map[string]any, error) {
 			return nil, err
 		}
 	}
+	for key, value := range object {
+		if named, ok := value.(namedBlocks); ok {
+			object[key] = map[string]any(named)
+		}
+	}
 	return object, nil
 }
 
@@ -39,17 +44,21 @@ func parseConfigEntry(d *caddyfile.Dispenser, object map[string]any) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case block != nil && len(args) > 1:
+	if block != nil && len(args) > 1 {
 		return d.Errf("config key %q: a block can follow one name, not %d values", key, len(args))
-	case block != nil && len(args) == 1:
+	}
+	isNamed := block != nil && len(args) == 1
+	if _, named := object[key].(namedBlocks); object[key] != nil && named != isNamed {
+		return d.Errf("config key %q: has both named blocks and other values", key)
+	}
+	switch {
+	case isNamed:
 		return addNamedBlock(d, object, key, args[0], block)
 	case block != nil:
 		addValue(object, key, block)
 	case len(args) == 0:
 		addValue(object, key, true)
-	}
-	if block == nil {
+	default:
 		for _, arg := range args {
 			addValue(object, key, arg)
 		}
@@ -57,13 +66,15 @@ func parseConfigEntry(d *caddyfile.Dispenser, object map[string]any) error {
 	return nil
 }
 
+// namedBlocks are the blocks of one key by their names, while the block that
+// they stand in is being parsed.
+type namedBlocks map[string]any
+
 func addNamedBlock(d *caddyfile.Dispenser, object map[string]any, key, name string, block map[string]any) error {
-	if object[key] == nil {
-		object[key] = make(map[string]any)
-	}
-	named, ok := object[key].(map[string]any)
-	if !ok {
-		return d.Errf("config key %q: has both named blocks and other values", key)
+	named, _ := object[key].(namedBlocks)
+	if named == nil {
+		named = make(namedBlocks)
+		object[key] = named
 	}
 	if _, twice := named[name]; twice {
 		return d.Errf("config key %q: the block %q is given twice", key, name)

@@ -53,19 +53,22 @@ var (
 	textUnmarshalerType = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
+// expand replaces the placeholders of a text. Caddy's replacer gives up on a
+// text with very many braces, which is no text with placeholders then.
+func (s shaper) expand(text string) string {
+	if strings.Count(text, "{") > 100 {
+		return text
+	}
+	return s.repl.ReplaceKnown(text, "")
+}
+
 // shape returns value as encoding/json wants it for type t. path is the
 // dotted path of the value, for messages.
 func (s shaper) shape(value any, t reflect.Type, path string) (any, error) {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if text, ok := value.(string); ok {
-		value = s.repl.ReplaceKnown(text, "")
-	}
-	if t == durationType {
-		return shapeDuration(value, path)
-	}
-	if pt := reflect.PointerTo(t); pt.Implements(jsonUnmarshalerType) || pt.Implements(textUnmarshalerType) {
+	if pt := reflect.PointerTo(t); value == nil || pt.Implements(jsonUnmarshalerType) || pt.Implements(textUnmarshalerType) {
 		return s.shapeAny(value), nil
 	}
 	switch t.Kind() {
@@ -74,7 +77,7 @@ func (s shaper) shape(value any, t reflect.Type, path string) (any, error) {
 	case reflect.Map:
 		object, ok := value.(map[string]any)
 		if !ok {
-			return value, nil
+			return nil, wrongKind(path, "a block", value)
 		}
 		for key, elem := range object {
 			shaped, err := s.shape(elem, t.Elem(), join(path, key))
@@ -86,20 +89,29 @@ func (s shaper) shape(value any, t reflect.Type, path string) (any, error) {
 		return object, nil
 	case reflect.Slice, reflect.Array:
 		return s.shapeList(value, t, path)
-	case reflect.String:
-		return shapeString(value), nil
 	case reflect.Interface:
 		return s.shapeAny(value), nil
-	default:
-		return shapeScalar(value, t, path)
 	}
+	switch v := value.(type) {
+	case []any, map[string]any:
+		return nil, wrongKind(path, "one value", value)
+	case string:
+		value = s.expand(v)
+	}
+	switch {
+	case t == durationType:
+		return shapeDuration(value, path)
+	case t.Kind() == reflect.String:
+		return shapeString(value), nil
+	}
+	return shapeScalar(value, t, path)
 }
 
 // shapeAny replaces placeholders in a value of no known type.
 func (s shaper) shapeAny(value any) any {
 	switch v := value.(type) {
 	case string:
-		return s.repl.ReplaceKnown(v, "")
+		return s.expand(v)
 	case []any:
 		for i := range v {
 			v[i] = s.shapeAny(v[i])
@@ -113,20 +125,16 @@ func (s shaper) shapeAny(value any) any {
 }
 
 func (s shaper) shapeStruct(value any, t reflect.Type, path string) (any, error) {
+	fields := jsonFields(t)
+	known := strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
 	object, ok := value.(map[string]any)
 	if !ok {
-		if value == nil {
-			return nil, nil
-		}
-		return nil, fmt.Errorf("key %q: want a block with the keys %s, not %s",
-			path, strings.Join(slices.Sorted(maps.Keys(jsonFields(t))), ", "), describe(value))
+		return nil, wrongKind(path, "a block with the keys "+known, value)
 	}
-	fields := jsonFields(t)
 	for _, key := range slices.Sorted(maps.Keys(object)) {
-		field, known := fields[key]
-		if !known {
-			return nil, fmt.Errorf("unknown key %q; the known keys are: %s",
-				join(path, key), strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
+		field, ok := fields[key]
+		if !ok {
+			return nil, fmt.Errorf("unknown key %q; the known keys are: %s", join(path, key), known)
 		}
 		if field.quoted {
 			object[key] = s.shapeAny(object[key])
@@ -142,14 +150,11 @@ func (s shaper) shapeStruct(value any, t reflect.Type, path string) (any, error)
 }
 
 func (s shaper) shapeList(value any, t reflect.Type, path string) (any, error) {
-	if t.Elem().Kind() == reflect.Uint8 { // base64, as encoding/json has it
-		return value, nil
+	if text, ok := value.(string); ok && t.Elem().Kind() == reflect.Uint8 {
+		return s.expand(text), nil // base64, as encoding/json has it
 	}
 	list, ok := value.([]any)
 	if !ok {
-		if value == nil {
-			return nil, nil
-		}
 		list = []any{value}
 	}
 	for i := range list {
@@ -223,45 +228,6 @@ func shapeScalar(value any, t reflect.Type, path string) (any, error) {
 	return nil, fmt.Errorf("key %q: %q is not %s", path, text, want)
 }
 
-// jsonField is a field as encoding/json sees it.
-type jsonField struct {
-	typ    reflect.Type
-	quoted bool // has the option ",string"
-}
-
-// jsonFields returns the fields of a struct type by their JSON names, those
-// of embedded structs included.
-func jsonFields(t reflect.Type) map[string]jsonField {
-	fields := make(map[string]jsonField)
-	for i := range t.NumField() {
-		f := t.Field(i)
-		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name == "-" && options == "" {
-			continue
-		}
-		embedded := f.Type
-		if embedded.Kind() == reflect.Pointer {
-			embedded = embedded.Elem()
-		}
-		if f.Anonymous && name == "" && embedded.Kind() == reflect.Struct && embedded != t {
-			for promoted, field := range jsonFields(embedded) {
-				if _, shadowed := fields[promoted]; !shadowed {
-					fields[promoted] = field
-				}
-			}
-			continue
-		}
-		if !f.IsExported() {
-			continue
-		}
-		if name == "" {
-			name = f.Name
-		}
-		fields[name] = jsonField{f.Type, slices.Contains(strings.Split(options, ","), "string")}
-	}
-	return fields
-}
-
 func join(path, key string) string {
 	if path == "" {
 		return key
@@ -269,13 +235,19 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-func describe(value any) string {
+// wrongKind is the error for a value that is not what key path wants.
+func wrongKind(path, want string, value any) error {
+	got := fmt.Sprint(value)
 	switch v := value.(type) {
 	case []any:
-		return "a list"
+		got = "a list"
+	case map[string]any:
+		got = "a block"
 	case string:
-		return strconv.Quote(v)
-	default:
-		return fmt.Sprint(v)
+		got = strconv.Quote(v)
 	}
+	if path == "" {
+		return fmt.Errorf("want %s, not %s", want, got)
+	}
+	return fmt.Errorf("key %q: want %s, not %s", path, want, got)
 }

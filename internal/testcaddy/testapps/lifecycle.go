@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +26,7 @@ func init() {
 		lifeOnce.GET("/ping", func(c *gin.Context) { c.String(http.StatusOK, "pong") })
 		return lifeOnce, nil
 	})
-	ginbridge.RegisterEngine("life-default", lifeDefault)
+	ginbridge.RegisterEngine("life-default", func() (*gin.Engine, error) { return lifeEngine(gin.Default()), nil })
 }
 
 // lifeConfig is the configuration of life-main.
@@ -54,20 +55,20 @@ type life struct {
 // lifeSets counts the configurations that have background goroutines.
 var lifeSets struct{ live, most atomic.Int64 }
 
+var lifeBook sync.Mutex
+
 // lifeHolds has a channel for each request of /hold that waits for /let.
 var lifeHolds sync.Map
 
-var lifeBookMu sync.Mutex
-
 func (l *life) note(format string, args ...any) {
-	lifeBookMu.Lock()
-	defer lifeBookMu.Unlock()
+	lifeBook.Lock()
+	defer lifeBook.Unlock()
 	f, err := os.OpenFile(filepath.Join(l.cfg.Dir, "book"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		panic(err)
 	}
-	_, err = fmt.Fprintf(f, format+"\n", args...)
-	if err := errors.Join(err, f.Close()); err != nil {
+	defer func() { _ = f.Close() }()
+	if _, err = fmt.Fprintf(f, format+"\n", args...); err != nil {
 		panic(err)
 	}
 }
@@ -112,8 +113,8 @@ type lifeShared struct {
 	closed atomic.Bool
 }
 
-// otherShared is a shared value of another type.
-type otherShared struct{ *lifeShared }
+// lifeOther is a shared value of another type.
+type lifeOther struct{ *lifeShared }
 
 // Close implements io.Closer.
 func (s *lifeShared) Close() error {
@@ -137,10 +138,9 @@ func (l *life) open(app *ginbridge.App) (err error) {
 		return &lifeShared{life: l}, nil
 	}
 	if l.cfg.Other {
-		var other otherShared
-		other, err = ginbridge.Shared(app, l.cfg.Key, func() (otherShared, error) {
+		other, err := ginbridge.Shared(app, l.cfg.Key, func() (lifeOther, error) {
 			s, err := opened()
-			return otherShared{s}, err
+			return lifeOther{s}, err
 		})
 		l.shared = other.lifeShared
 		return err
@@ -193,15 +193,12 @@ func (l *life) routes(r *gin.Engine) {
 	r.GET("/twice", func(c *gin.Context) { // Gin remarks on this in debug mode
 		c.String(http.StatusOK, "once")
 		c.Status(http.StatusTeapot)
-		c.Writer.WriteHeader(http.StatusTeapot)
 	})
 	r.GET("/hold/:id", l.hold)
 	r.POST("/let/:id", func(c *gin.Context) {
-		if held, ok := lifeHolds.LoadAndDelete(c.Param("id")); ok {
-			close(held.(chan struct{}))
-			return
+		if !lifeLet(c.Param("id")) {
+			c.Status(http.StatusNotFound)
 		}
-		c.Status(http.StatusNotFound)
 	})
 	r.GET("/draining", func(c *gin.Context) {
 		_, value := l.answer()
@@ -213,15 +210,9 @@ func (l *life) routes(r *gin.Engine) {
 		case <-c.Request.Context().Done():
 		}
 	})
-	r.GET("/ws", func(c *gin.Context) {
-		if conn := l.upgrade(c); conn != nil {
-			l.echo(conn)
-		}
-	})
+	r.GET("/ws", func(c *gin.Context) { lifeUpgrade(c, l.echo) })
 	r.GET("/detached", func(c *gin.Context) {
-		if conn := l.upgrade(c); conn != nil {
-			go l.echo(conn)
-		}
+		lifeUpgrade(c, func(conn *websocket.Conn) { go l.echo(conn) })
 	})
 	r.GET("/forget", func(c *gin.Context) {
 		_, rw, err := c.Writer.Hijack()
@@ -242,28 +233,43 @@ func (l *life) hold(c *gin.Context) {
 	_, value := l.answer()
 	_, _ = c.Writer.WriteString(value + "\n")
 	c.Writer.Flush()
-	<-held // whatever becomes of the client and the configuration
+	select {
+	case <-held:
+	case <-c.Request.Context().Done(): // a test that failed
+		return
+	}
 	_, value = l.answer()
 	_, _ = c.Writer.WriteString(value + "\n")
 }
 
+// lifeLet ends a request of /hold.
+func lifeLet(id string) bool {
+	held, ok := lifeHolds.LoadAndDelete(id)
+	if ok {
+		close(held.(chan struct{}))
+	}
+	return ok
+}
+
 var lifeUpgrader = websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
 
-func (l *life) upgrade(c *gin.Context) *websocket.Conn {
-	conn, err := lifeUpgrader.Upgrade(c.Writer, c.Request, nil)
-	if err != nil {
-		return nil // and the client knows
+func lifeUpgrade(c *gin.Context, serve func(*websocket.Conn)) {
+	if conn, err := lifeUpgrader.Upgrade(c.Writer, c.Request, nil); err == nil { // else the client knows
+		serve(conn)
 	}
-	return conn
 }
 
 // echo sends messages back behind the value. It does not care about draining.
+// "let ID" does what /let does, for when Caddy accepts no more connections.
 func (l *life) echo(conn *websocket.Conn) {
 	defer func() { _ = conn.Close() }()
 	for {
 		kind, message, err := conn.ReadMessage()
 		if err != nil {
 			return
+		}
+		if id, ok := strings.CutPrefix(string(message), "let "); ok {
+			lifeLet(id)
 		}
 		_, value := l.answer()
 		if err := conn.WriteMessage(kind, append([]byte(value+":"), message...)); err != nil {
@@ -278,8 +284,6 @@ var (
 	lifeSame = lifeEngine(gin.New())
 	lifeOnce = gin.New()
 )
-
-func lifeDefault() (*gin.Engine, error) { return lifeEngine(gin.Default()), nil }
 
 // lifeEngine adds routes of an app that knows nothing of Caddy.
 func lifeEngine(r *gin.Engine) *gin.Engine {

@@ -22,6 +22,7 @@ func init() {
 	ginbridge.Register("opt-context", optContext)
 	ginbridge.Register("opt-upload", optUpload)
 	ginbridge.Register("opt-template", optTemplate)
+	ginbridge.Register("opt-any", optAny)
 }
 
 // optEcho answers with what Gin made of the path, and with Gin's mode.
@@ -68,22 +69,24 @@ func optHosts(_ *ginbridge.App, r *gin.Engine) error {
 	return nil
 }
 
-// optContext uses a gin.Context as a context.Context.
+var optWaits struct{ begun, cancelled atomic.Int64 }
+
+// optContext uses a gin.Context as a context.Context. It counts for the whole
+// process: a site on two ports has two engines.
 func optContext(_ *ginbridge.App, r *gin.Engine) error {
-	var begun, cancelled atomic.Int64
 	wait := func(ctx context.Context) {
-		begun.Add(1)
+		optWaits.begun.Add(1)
 		select {
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.Canceled) {
-				cancelled.Add(1)
+				optWaits.cancelled.Add(1)
 			}
 		case <-time.After(5 * time.Minute):
 		}
 	}
 	r.GET("/wait", func(c *gin.Context) { wait(c) })
 	r.GET("/waits", func(c *gin.Context) {
-		c.String(http.StatusOK, "%d begun, %d cancelled", begun.Load(), cancelled.Load())
+		c.String(http.StatusOK, "%d begun, %d cancelled", optWaits.begun.Load(), optWaits.cancelled.Load())
 	})
 	r.GET("/context", func(c *gin.Context) {
 		replacer, _ := c.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
@@ -117,8 +120,8 @@ func optUpload(_ *ginbridge.App, r *gin.Engine) error {
 		c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), optKey{}, 1))
 	}, upload)
 	r.POST("/replaced-and-restored", func(c *gin.Context) {
-		before := c.Request
-		defer func() { c.Request = before }()
+		before := c.Request.Context()
+		defer func() { c.Request = c.Request.WithContext(before) }()
 		c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), optKey{}, 1))
 		c.Next()
 	}, upload)
@@ -129,5 +132,15 @@ type optKey struct{}
 
 func optTemplate(_ *ginbridge.App, r *gin.Engine) error {
 	r.GET("/page", func(c *gin.Context) { c.HTML(http.StatusOK, "page.html", gin.H{"Name": "<you>"}) })
+	return nil
+}
+
+// optAny shows a configuration of any shape.
+func optAny(app *ginbridge.App, r *gin.Engine) error {
+	var cfg map[string]any
+	if err := app.Config(&cfg); err != nil {
+		return err
+	}
+	r.GET("/config", func(c *gin.Context) { c.JSON(http.StatusOK, cfg) })
 	return nil
 }

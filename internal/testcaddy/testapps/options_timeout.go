@@ -35,16 +35,18 @@ func optTimeout(_ *ginbridge.App, r *gin.Engine) error {
 			case <-release:
 			case <-time.After(5 * time.Minute):
 			}
-			defer note(c, "panicked")
 			after(c)
 		}
 	}
 	r.GET("/late-write", late(func(c *gin.Context) {
-		defer func() { note(c, "released, context: "+c.Request.Context().Err().Error()) }()
 		c.Header("X-Late", "yes")
 		c.String(http.StatusOK, "too late")
+		note(c, fmt.Sprint("released, context: ", c.Request.Context().Err()))
 	}))
-	r.GET("/late-panic", late(func(*gin.Context) { panic("too late") }))
+	r.GET("/late-panic", late(func(c *gin.Context) {
+		note(c, "panicking")
+		panic("too late")
+	}))
 	r.POST("/release", func(c *gin.Context) {
 		once.Do(func() { close(release) })
 		c.Status(http.StatusNoContent)
