@@ -36,7 +36,7 @@ type App struct {
 	ctx        caddy.Context
 	generation *ginbridge.Generation
 	modeBefore string
-	live       atomic.Bool
+	replaced   atomic.Bool
 	matchers   []*MatchRoute // appended to while provisioning only
 }
 
@@ -100,7 +100,6 @@ func (a *App) Start() error {
 
 // started is called when all apps of the configuration run.
 func (a *App) started() {
-	a.live.Store(true)
 	a.generation.Start(func() bool {
 		active, err := caddy.ActiveContext().AppIfConfigured("gin")
 		return err == nil && active == a
@@ -110,7 +109,10 @@ func (a *App) started() {
 // stopping is called before any app of the configuration is stopped. When the
 // process exits, streams must know of it then: Caddy's HTTP app may be the
 // first to stop, and waits for them.
-func (a *App) stopping() { a.generation.Drain() }
+func (a *App) stopping() {
+	a.replaced.Store(true)
+	a.generation.Drain()
+}
 
 // Stop announces the end of the configuration.
 func (a *App) Stop() error {
@@ -123,7 +125,7 @@ func (a *App) Cleanup() error {
 	if a.generation == nil {
 		return nil
 	}
-	if !a.live.Load() {
+	if !a.replaced.Load() { // it failed to load, perhaps after it started
 		gin.SetMode(a.modeBefore)
 	}
 	var grace time.Duration

@@ -39,11 +39,7 @@ func (g *Generation) Mount(ctx caddy.Context, name string, builder EngineBuilder
 	if err != nil {
 		return nil, fmt.Errorf("building Gin app %q: %w", name, err)
 	}
-	var routes gin.RoutesInfo
-	err = guard(func() (err error) {
-		routes, err = adoptEngine(engine, opts)
-		return err
-	})
+	routes, err := adoptEngine(engine, opts)
 	if err != nil {
 		return nil, fmt.Errorf("setting up Gin app %q: %w", name, err)
 	}
@@ -54,6 +50,7 @@ func (g *Generation) Mount(ctx caddy.Context, name string, builder EngineBuilder
 	m := &Mount{app: app, gen: g, engine: engine, opts: opts, routes: routes}
 	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
 		m.logged = server.Logs != nil
+		g.watch(server)
 	}
 	m.router = sync.OnceValue(func() *router { return newRouter(engine, routes) })
 	m.slots.New = func() any { return newSlot(m, false) }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/gin-gonic/gin/render"
 )
 
 // Options is what the operator, not the app's author, decides about a mounted
@@ -44,8 +45,11 @@ type Templates struct {
 
 // mountedEngine is an engine while any generation uses it.
 type mountedEngine struct {
-	users  int
-	routes gin.RoutesInfo // as the app declared them
+	users     int
+	routes    gin.RoutesInfo // as the app declared them
+	flags     []any          // values of the flags as the app had them
+	render    render.HTMLRender
+	templates *Templates // that were loaded into it
 }
 
 // mountedEngines knows the engines in use, so that one which an app returns
@@ -61,19 +65,24 @@ func adoptEngine(engine *gin.Engine, opts Options) (gin.RoutesInfo, error) {
 	mountedEngines.Lock()
 	defer mountedEngines.Unlock()
 	if used, ok := mountedEngines.m[engine]; ok {
-		if changes := opts.changes(engine); len(changes) > 0 {
-			return nil, fmt.Errorf("the app returns the same engine each time, which serves a running configuration and cannot take: %s; let its function build a new engine", strings.Join(changes, ", "))
+		if changes := used.changes(engine, opts); len(changes) > 0 {
+			return nil, fmt.Errorf("the app returns the same engine each time; that one serves a running configuration and cannot take: %s; let its function build a new engine", strings.Join(changes, ", "))
 		}
 		used.users++
 		return used.routes, nil
 	}
-	if err := opts.apply(engine); err != nil {
+	used := &mountedEngine{users: 1, render: engine.HTMLRender, templates: opts.Templates}
+	for _, f := range opts.flags(engine) {
+		used.flags = append(used.flags, f.field.Interface())
+	}
+	if err := guard(func() error { return opts.apply(engine) }); err != nil {
+		used.restore(engine)
 		return nil, err
 	}
 	if engine.TrustedPlatform == "" {
 		engine.TrustedPlatform = clientIPHeader
 	}
-	used := &mountedEngine{users: 1, routes: engine.Routes()}
+	used.routes = engine.Routes()
 	finishRoutes(engine)
 	mountedEngines.m[engine] = used
 	return used.routes, nil
@@ -84,6 +93,7 @@ func disownEngine(engine *gin.Engine) {
 	defer mountedEngines.Unlock()
 	used := mountedEngines.m[engine]
 	if used.users--; used.users == 0 {
+		used.restore(engine)
 		delete(mountedEngines.m, engine)
 	}
 }
@@ -96,54 +106,67 @@ func finishRoutes(engine *gin.Engine) {
 	engine.ServeHTTP(nil, nil)
 }
 
-// flags returns the options that are plain fields of the engine, by their
-// names in the Caddyfile.
-func (o Options) flags(engine *gin.Engine) []flag {
-	return []flag{
-		{"max_multipart_memory", o.MaxMultipartMemory, &engine.MaxMultipartMemory},
-		{"redirect_trailing_slash", o.RedirectTrailingSlash, &engine.RedirectTrailingSlash},
-		{"redirect_fixed_path", o.RedirectFixedPath, &engine.RedirectFixedPath},
-		{"handle_method_not_allowed", o.HandleMethodNotAllowed, &engine.HandleMethodNotAllowed},
-		{"use_raw_path", o.UseRawPath, &engine.UseRawPath},
-		{"unescape_path_values", o.UnescapePathValues, &engine.UnescapePathValues},
-		{"remove_extra_slash", o.RemoveExtraSlash, &engine.RemoveExtraSlash},
-		{"context_with_fallback", o.ContextWithFallback, &engine.ContextWithFallback},
-	}
-}
-
-// flag pairs an option with the field it sets; want and field are pointers to
-// the same type.
-type flag struct {
-	name        string
-	want, field any
-}
-
-func (f flag) set() bool { return !reflect.ValueOf(f.want).IsNil() }
-
-func (f flag) differs() bool {
-	return f.set() && reflect.ValueOf(f.want).Elem().Interface() != reflect.ValueOf(f.field).Elem().Interface()
-}
-
-// changes names the options that would change the engine.
-func (o Options) changes(engine *gin.Engine) []string {
+// changes names the options by which the engine would have to be set up
+// differently.
+func (used *mountedEngine) changes(engine *gin.Engine, opts Options) []string {
 	var names []string
-	for _, f := range o.flags(engine) {
-		if f.differs() {
+	for i, f := range opts.flags(engine) {
+		want := used.flags[i]
+		if !f.want.IsNil() {
+			want = f.want.Elem().Interface()
+		}
+		if want != f.field.Interface() {
 			names = append(names, f.name)
 		}
 	}
-	if o.Templates != nil {
+	loaded, wanted := used.templates, opts.Templates
+	if (loaded == nil) != (wanted == nil) || loaded != nil && *loaded != *wanted {
 		names = append(names, "templates")
 	}
 	return names
 }
 
-// apply sets the engine up. A template that cannot be parsed panics in Gin;
-// the caller recovers from that.
+// restore sets the engine up as the app had it.
+func (used *mountedEngine) restore(engine *gin.Engine) {
+	for i, f := range (Options{}).flags(engine) {
+		f.field.Set(reflect.ValueOf(used.flags[i]))
+	}
+	if used.templates != nil {
+		engine.HTMLRender = used.render
+		engine.Delims("{{", "}}")
+	}
+}
+
+// flag pairs an option with the field of the engine that it sets.
+type flag struct {
+	name  string
+	want  reflect.Value // a pointer, nil if the option is not set
+	field reflect.Value
+}
+
+// flags returns the options that are plain fields of the engine, by their
+// names in the Caddyfile.
+func (o Options) flags(engine *gin.Engine) []flag {
+	pair := func(name string, want, field any) flag {
+		return flag{name, reflect.ValueOf(want), reflect.ValueOf(field).Elem()}
+	}
+	return []flag{
+		pair("max_multipart_memory", o.MaxMultipartMemory, &engine.MaxMultipartMemory),
+		pair("redirect_trailing_slash", o.RedirectTrailingSlash, &engine.RedirectTrailingSlash),
+		pair("redirect_fixed_path", o.RedirectFixedPath, &engine.RedirectFixedPath),
+		pair("handle_method_not_allowed", o.HandleMethodNotAllowed, &engine.HandleMethodNotAllowed),
+		pair("use_raw_path", o.UseRawPath, &engine.UseRawPath),
+		pair("unescape_path_values", o.UnescapePathValues, &engine.UnescapePathValues),
+		pair("remove_extra_slash", o.RemoveExtraSlash, &engine.RemoveExtraSlash),
+		pair("context_with_fallback", o.ContextWithFallback, &engine.ContextWithFallback),
+	}
+}
+
+// apply sets the engine up. A template that cannot be parsed panics in Gin.
 func (o Options) apply(engine *gin.Engine) error {
 	for _, f := range o.flags(engine) {
-		if f.set() {
-			reflect.ValueOf(f.field).Elem().Set(reflect.ValueOf(f.want).Elem())
+		if !f.want.IsNil() {
+			f.field.Set(f.want.Elem())
 		}
 	}
 	if t := o.Templates; t != nil {
