@@ -4,20 +4,28 @@ import (
 	"context"
 	"maps"
 	"math"
+	"net"
+	"net/http"
 	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 )
 
 const (
 	// settle is how long after the start of draining a generation without
-	// requests is still kept: a request may be on its way from a server that
-	// is shutting down to its handler.
+	// users is still kept: a connection may be on its way from the accept
+	// queue to the count.
 	settle = 2 * time.Second
+
+	// settleHTTP3 is the same where requests came over HTTP/3. Nothing tells
+	// of its connections, so a request that another handler holds back, before
+	// the app sees it, is not counted.
+	settleHTTP3 = 15 * time.Second
 
 	// handOver is how long the goroutines of App.Go wait for those of the
 	// configurations before theirs to return.
@@ -38,7 +46,7 @@ const (
 //	provisioned → live → draining → released
 //
 // Start makes it live, Drain announces its end, and Retire releases what it
-// holds after its last request, hijacked connection and goroutine. A
+// holds after its last connection, request and goroutine. A
 // configuration that fails to load goes from provisioned to released.
 //
 // A Generation is safe for concurrent use. mu guards the lists; the count of
@@ -47,7 +55,8 @@ type Generation struct {
 	id     uint64
 	logger *zap.Logger
 
-	refs     atomic.Int64  // requests and hijacked connections, or gone
+	refs     atomic.Int64  // requests and connections, or gone
+	http3    atomic.Bool   // requests came over HTTP/3
 	unused   chan struct{} // gets a value when refs falls to 0 while draining
 	draining chan struct{} // closed by Drain
 	released chan struct{} // closed at the end
@@ -66,6 +75,7 @@ type Generation struct {
 	tasks     []task
 	releasers []releaser
 	mounts    []*Mount
+	servers   map[*caddyhttp.Server]struct{} // whose connections are counted
 	hijacks   map[*hijack]struct{}
 }
 
@@ -102,6 +112,7 @@ func NewGeneration(logger *zap.Logger) *Generation {
 		taskCtx:   ctx,
 		stopTasks: cancel,
 		tasksDone: make(chan struct{}),
+		servers:   make(map[*caddyhttp.Server]struct{}),
 		hijacks:   make(map[*hijack]struct{}),
 	}
 }
@@ -267,8 +278,12 @@ func released(ctx context.Context, all []*Generation) bool {
 
 // end waits for the last user and releases the generation.
 func (g *Generation) end() {
+	wait := settle
+	if g.http3.Load() {
+		wait = settleHTTP3
+	}
 	g.mu.Lock()
-	settled := time.NewTimer(time.Until(g.drainedAt.Add(settle)))
+	settled := time.NewTimer(time.Until(g.drainedAt.Add(wait)))
 	g.mu.Unlock()
 	defer settled.Stop()
 	select {
@@ -346,6 +361,26 @@ func (g *Generation) addReleaser(r releaser) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.releasers = append(g.releasers, r)
+}
+
+// watch counts the connections of a server as users: a request can be held
+// back by other handlers for long before the app sees it, while its
+// configuration is being replaced. It is called while provisioning.
+func (g *Generation) watch(server *caddyhttp.Server) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, watched := g.servers[server]; watched {
+		return
+	}
+	g.servers[server] = struct{}{}
+	server.RegisterConnState(func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			g.refs.Add(1)
+		case http.StateClosed, http.StateHijacked: // a hijacked one is counted by trackHijack
+			g.done()
+		}
+	})
 }
 
 // acquire counts a user in. It is false if the generation is released.

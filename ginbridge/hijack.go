@@ -56,11 +56,32 @@ func (c *hijackedConn) Close() error {
 // for those who need its own type.
 func (c *hijackedConn) NetConn() net.Conn { return c.Conn }
 
+// Read and Write keep c alive while they last: it may be the app's last
+// reference to the connection.
+
+// Read reads from the connection.
+func (c *hijackedConn) Read(b []byte) (int, error) {
+	defer runtime.KeepAlive(c)
+	return c.Conn.Read(b)
+}
+
+// Write writes to the connection.
+func (c *hijackedConn) Write(b []byte) (int, error) {
+	defer runtime.KeepAlive(c)
+	return c.Conn.Write(b)
+}
+
 // ReadFrom lets io.Copy find the fast paths of the connection beneath.
-func (c *hijackedConn) ReadFrom(r io.Reader) (int64, error) { return io.Copy(c.Conn, r) }
+func (c *hijackedConn) ReadFrom(r io.Reader) (int64, error) {
+	defer runtime.KeepAlive(c)
+	return io.Copy(c.Conn, r)
+}
 
 // WriteTo lets io.Copy find the fast paths of the connection beneath.
-func (c *hijackedConn) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, c.Conn) }
+func (c *hijackedConn) WriteTo(w io.Writer) (int64, error) {
+	defer runtime.KeepAlive(c)
+	return io.Copy(w, c.Conn)
+}
 
 // Interface guards
 var (
