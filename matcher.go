@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"sync"
 
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types/ref"
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -87,6 +90,24 @@ func (m *MatchRoute) MatchWithError(r *http.Request) (bool, error) {
 	return false, nil
 }
 
+// CELLibrary makes the matcher usable in expressions:
+//
+//	expression gin_route('shop')
+func (*MatchRoute) CELLibrary(ctx caddy.Context) (cel.Library, error) {
+	return caddyhttp.CELMatcherImpl(
+		"gin_route", "gin_route_match_request_list",
+		[]*cel.Type{cel.ListType(cel.StringType)},
+		func(data ref.Val) (caddyhttp.RequestMatcherWithError, error) {
+			names, err := data.ConvertToNative(reflect.TypeFor[[]string]())
+			if err != nil {
+				return nil, err
+			}
+			m := &MatchRoute{Apps: names.([]string)}
+			return m, m.Provision(ctx)
+		},
+	)
+}
+
 // UnmarshalCaddyfile sets up the matcher from Caddyfile tokens. Syntax:
 //
 //	gin_route <app...>
@@ -115,4 +136,5 @@ var (
 	_ caddy.Provisioner                 = (*MatchRoute)(nil)
 	_ caddyfile.Unmarshaler             = (*MatchRoute)(nil)
 	_ caddyhttp.RequestMatcherWithError = (*MatchRoute)(nil)
+	_ caddyhttp.CELLibraryProducer      = (*MatchRoute)(nil)
 )

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -27,6 +28,9 @@ var forgeable = [...]string{
 // present returns the request as the app is to see it. It is r itself where
 // nothing but headers differ.
 func (s *slot) present(r *http.Request) *http.Request {
+	if r.ContentLength == 0 {
+		r.Body = http.NoBody // as net/http had it before Caddy wrapped it
+	}
 	vars, _ := s.ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
 	if vars != nil {
 		vars[slotVar] = s
@@ -111,6 +115,29 @@ func cutPrefix(p, base string) (rest string, ok bool) {
 		return "/", true
 	}
 	return rest, rest[0] == '/'
+}
+
+// cutRawPrefix takes base off an escaped path, which may have escaped it in
+// its own way. It returns "" if there is nothing left that needs a RawPath.
+func cutRawPrefix(raw, base string) string {
+	for base != "" {
+		if raw == "" {
+			return ""
+		}
+		char, n := raw[0], 1
+		if char == '%' && len(raw) > 2 {
+			code, err := strconv.ParseUint(raw[1:3], 16, 8)
+			if err != nil {
+				return ""
+			}
+			char, n = byte(code), 3
+		}
+		if char != base[0] {
+			return ""
+		}
+		raw, base = raw[n:], base[1:]
+	}
+	return raw
 }
 
 // anonymousContext hides from Gin that the connection came through a Unix

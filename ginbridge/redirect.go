@@ -8,13 +8,18 @@ import (
 )
 
 // fixRedirect corrects a redirect of Gin's own, to the path with or without a
-// trailing slash or to the fixed path, for an app whose prefix was stripped.
-// Gin knows of X-Forwarded-Prefix, but drops all but letters, digits, "/" and
-// "-" from it, and forgets it for fixed paths. It returns the body to send
-// instead of Gin's, or "" if the redirect is the app's.
+// trailing slash or to the fixed path:
+//
+//   - a path that begins with two slashes would lead to another host;
+//   - an app whose prefix was stripped needs it again. Gin knows of
+//     X-Forwarded-Prefix, but drops all but letters, digits, "/" and "-" from
+//     it, and forgets it for fixed paths.
+//
+// It returns the body to send instead of Gin's, or "" if nothing was wrong or
+// the redirect is the app's.
 func (s *slot) fixRedirect(h http.Header) (body string) {
 	location := h.Get("Location")
-	if location == "" || s.c.Handler() != nil {
+	if location == "" || s.c.Handler() != nil || s.prefix == "" && !strings.HasPrefix(location, "//") {
 		return ""
 	}
 	target := s.c.Request.URL.Path
@@ -25,9 +30,9 @@ func (s *slot) fixRedirect(h http.Header) (body string) {
 	if strings.HasSuffix(target, toggled) { // Gin may have put its prefix before it
 		target = toggled
 	}
-	to := url.URL{Path: s.prefix + cleanPrefix(target), RawQuery: s.c.Request.URL.RawQuery}
-	if strings.HasSuffix(target, "/") {
-		to.Path += "/"
+	to := url.URL{
+		Path:     s.prefix + "/" + strings.TrimLeft(target, "/"),
+		RawQuery: s.c.Request.URL.RawQuery,
 	}
 	h.Set("Location", to.String())
 	if s.c.Request.Method != http.MethodGet {

@@ -35,14 +35,15 @@ type slot struct {
 	c      *gin.Context
 	fresh  gin.Context // c as it was made
 
-	ctx      context.Context // of the request as Caddy made it
-	prefix   string          // stripped before the app saw the path
-	path     string          // what the app was given, against changes by Gin
-	rawPath  string
-	failure  error            // set by Fail
-	poisoned bool             // a handler panicked
-	deadline *deadlineContext // nil without a timeout
-	ip       []string         // header value of the last client; never changed, only replaced
+	ctx         context.Context // of the request as Caddy made it
+	multiplexed bool            // over HTTP/2 or HTTP/3
+	prefix      string          // stripped before the app saw the path
+	path        string          // what the app was given, against changes by Gin
+	rawPath     string
+	failure     error            // set by Fail
+	poisoned    bool             // a handler panicked
+	deadline    *deadlineContext // nil without a timeout
+	ip          []string         // header value of the last client; never changed, only replaced
 }
 
 func newSlot(m *Mount, push bool) *slot {
@@ -53,6 +54,7 @@ func newSlot(m *Mount, push bool) *slot {
 		w = pushWriter{&s.writer}
 	}
 	s.c = gin.CreateTestContextOnly(w, m.engine)
+	s.c.Params = gin.Params{} // as after the first use, not nil
 	restore(&s.fresh, s.c)
 	return s
 }
@@ -70,6 +72,9 @@ func (m *Mount) Handles(r *http.Request) bool {
 func (m *Mount) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	if !m.gen.acquire() {
 		return caddyhttp.Error(http.StatusServiceUnavailable, errGone)
+	}
+	if r.ProtoMajor == 3 && !m.gen.http3.Load() {
+		m.gen.http3.Store(true)
 	}
 	path, rawPath, inside := m.strip(r.URL)
 	if !inside {
@@ -118,6 +123,7 @@ func (s *slot) serve(w http.ResponseWriter, r *http.Request, path, rawPath strin
 	s.ctx = r.Context()
 	s.path, s.rawPath = path, rawPath
 	s.failure = nil
+	s.multiplexed = r.ProtoMajor > 1
 
 	r = s.present(r)
 	s.c.Request = r
@@ -212,8 +218,5 @@ func (m *Mount) strip(u *url.URL) (path, rawPath string, inside bool) {
 	if !ok {
 		return "", "", false
 	}
-	if rawPath, ok = cutPrefix(u.RawPath, base); !ok || rawPath == path {
-		rawPath = ""
-	}
-	return path, rawPath, true
+	return path, cutRawPrefix(u.RawPath, base), true
 }

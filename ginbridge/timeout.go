@@ -65,12 +65,14 @@ func (m *Mount) serveWithin(d time.Duration, w http.ResponseWriter, r *http.Requ
 
 // deadlineContext is a request context with a deadline that can be lifted. It
 // has a channel of its own, so that contexts derived from it end with
-// DeadlineExceeded, too.
+// DeadlineExceeded, too; cause is there for context.Cause.
 type deadlineContext struct {
 	context.Context // the parent
 	at              time.Time
 	done            chan struct{}
 	timer           *time.Timer
+	cause           context.Context
+	setCause        context.CancelCauseFunc
 
 	mu     sync.Mutex
 	lifted bool
@@ -79,6 +81,7 @@ type deadlineContext struct {
 
 func newDeadline(parent context.Context, d time.Duration) *deadlineContext {
 	c := &deadlineContext{Context: parent, at: time.Now().Add(d), done: make(chan struct{})}
+	c.cause, c.setCause = context.WithCancelCause(context.Background())
 	c.mu.Lock() // until the timer is in place
 	defer c.mu.Unlock()
 	c.timer = time.AfterFunc(d, func() { c.end(context.DeadlineExceeded) })
@@ -93,6 +96,7 @@ func (c *deadlineContext) end(err error) {
 		return
 	}
 	c.err = err
+	c.setCause(err)
 	close(c.done)
 }
 
@@ -101,6 +105,16 @@ func (c *deadlineContext) lift() {
 	defer c.mu.Unlock()
 	c.lifted = true
 	c.timer.Stop()
+}
+
+// Value implements [context.Context].
+func (c *deadlineContext) Value(key any) any {
+	// context.Cause asks for a cancelCtx by a private key, which nothing else
+	// in cause answers to
+	if v := c.cause.Value(key); v != nil {
+		return v
+	}
+	return c.Context.Value(key)
 }
 
 // Done implements [context.Context].

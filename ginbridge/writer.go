@@ -23,6 +23,11 @@ type writer struct {
 	redirect            string
 }
 
+// connectionHeaders mean something to HTTP/1.1 only. HTTP/2 and HTTP/3 forbid
+// them (RFC 9113, section 8.2.2), and clients take them for a broken answer;
+// WebSocket libraries set them when they refuse to upgrade.
+var connectionHeaders = [...]string{"Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade"}
+
 func (w *writer) reset(beneath http.ResponseWriter) {
 	w.ResponseWriter = beneath
 	w.wrote, w.hijacked, w.hijackFailed, w.redirect = false, false, false, ""
@@ -41,8 +46,13 @@ func (w *writer) WriteHeader(status int) {
 	if w.slot.failure != nil && !w.wrote {
 		return
 	}
-	if w.slot.prefix != "" && (status == http.StatusMovedPermanently || status == http.StatusTemporaryRedirect) {
+	if status == http.StatusMovedPermanently || status == http.StatusTemporaryRedirect {
 		w.redirect = w.slot.fixRedirect(w.Header())
+	}
+	if w.slot.multiplexed {
+		for _, name := range connectionHeaders {
+			delete(w.Header(), name)
+		}
 	}
 	w.wrote = true
 	w.ResponseWriter.WriteHeader(status)
@@ -112,7 +122,11 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	w.hijacked = true
 	tracked := w.slot.mount.gen.trackHijack(conn)
-	rw.Writer.Reset(tracked) // it is empty; this keeps tracked alive with rw
+	// whoever has rw has the connection: both its halves keep tracked alive
+	rw.Writer.Reset(tracked) // it is empty
+	if rw.Reader.Buffered() == 0 {
+		rw.Reader.Reset(tracked)
+	}
 	return tracked, rw, nil
 }
 

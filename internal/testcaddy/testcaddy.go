@@ -124,6 +124,7 @@ func TryStart(t testing.TB, config Config) (*Server, error) {
 	s := &Server{Dir: dir, HTTPPort: Port(t), HTTPSPort: Port(t), t: t, exited: make(chan struct{})}
 	socket := filepath.Join(dir, "admin.sock")
 	s.admin = &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true, // each reload replaces the endpoint
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
@@ -235,7 +236,6 @@ func (s *Server) call(req *http.Request) ([]byte, error) {
 // Goroutines returns the number of goroutines of the server.
 func (s *Server) Goroutines() int {
 	s.t.Helper()
-	s.admin.CloseIdleConnections()
 	text, err := s.Admin("/debug/pprof/goroutine?debug=1")
 	if err != nil {
 		s.t.Fatal(err)
