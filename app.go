@@ -74,10 +74,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	events := val.(*caddyevents.App)
-	if err := events.On("started", eventHandler(a.started)); err != nil {
+	if err := events.On("started", eventHandler{a.started}); err != nil {
 		return err
 	}
-	if err := events.On("stopping", eventHandler(a.stopping)); err != nil {
+	if err := events.On("stopping", eventHandler{a.stopping}); err != nil {
 		return err
 	}
 	a.generation = ginbridge.NewGeneration(ctx.Logger())
@@ -138,12 +138,13 @@ func (a *App) Cleanup() error {
 	return nil
 }
 
-// eventHandler makes a function an event handler.
-type eventHandler func()
+// eventHandler makes a function an event handler. It is a struct because the
+// events app logs it as JSON.
+type eventHandler struct{ run func() }
 
-// Handle implements caddyevents.Handler.
-func (f eventHandler) Handle(context.Context, caddy.Event) error {
-	f()
+// Handle implements [caddyevents.Handler].
+func (h eventHandler) Handle(context.Context, caddy.Event) error {
+	h.run()
 	return nil
 }
 
@@ -152,5 +153,5 @@ var (
 	_ caddy.App           = (*App)(nil)
 	_ caddy.Provisioner   = (*App)(nil)
 	_ caddy.CleanerUpper  = (*App)(nil)
-	_ caddyevents.Handler = eventHandler(nil)
+	_ caddyevents.Handler = eventHandler{}
 )

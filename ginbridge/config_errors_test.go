@@ -50,7 +50,7 @@ func TestEmbeddedFieldsAreFoundAsEncodingJSONFindsThem(t *testing.T) {
 		Deep
 		Shallow
 	}
-	if err := decodeConfig(json.RawMessage(`{"x": "text"}`), &shallow); err != nil || shallow.Shallow.X != "text" {
+	if err := decodeConfig(json.RawMessage(`{"x": "text"}`), &shallow); err != nil || shallow.X != "text" {
 		t.Errorf("less deep: got %+v, %v", shallow, err)
 	}
 	type Tagged struct {
@@ -71,7 +71,7 @@ func TestEmbeddedFieldsAreFoundAsEncodingJSONFindsThem(t *testing.T) {
 		t.Errorf("a key that is a dash: got %+v, %v", dash, err)
 	}
 	var list struct {
-		L []int `json:"l,string"` // ",string" means nothing to a list
+		L []int `json:"l,string"` //nolint:staticcheck // ",string" means nothing to a list
 	}
 	if err := decodeConfig(json.RawMessage(`{"l": ["5"]}`), &list); err != nil || !reflect.DeepEqual(list.L, []int{5}) {
 		t.Errorf(`a list with ",string": got %+v, %v`, list, err)

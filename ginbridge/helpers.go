@@ -129,7 +129,8 @@ func EarlyHints(c *gin.Context, links ...string) error {
 
 // Placeholder returns the value of one of Caddy's placeholders for this
 // request, given without braces, such as "http.request.uuid". It is "" if the
-// placeholder is unknown or the request is not served by Caddy.
+// placeholder is unknown, the request is not served by Caddy, or its timeout has
+// passed.
 func Placeholder(c *gin.Context, name string) string {
 	if c.Request == nil {
 		return ""
@@ -138,6 +139,12 @@ func Placeholder(c *gin.Context, name string) string {
 	if !ok {
 		return ""
 	}
-	value, _ := repl.GetString(name)
+	var value string
+	get := func() { value, _ = repl.GetString(name) }
+	if s := slotOf(c); s != nil && s.timeout != nil {
+		s.timeout.unlessExpired(get)
+	} else {
+		get()
+	}
 	return value
 }

@@ -31,6 +31,7 @@ func (s *slot) present(r *http.Request) *http.Request {
 	if r.ContentLength == 0 {
 		r.Body = http.NoBody // as net/http had it before Caddy wrapped it
 	}
+	s.body = trackBody(r)
 	vars, _ := s.ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
 	if vars != nil {
 		vars[slotVar] = s

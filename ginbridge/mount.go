@@ -15,12 +15,13 @@ import (
 // Mount is an app at one place of a configuration: an engine and what it
 // takes to serve requests with it. It is safe for concurrent use.
 type Mount struct {
-	app    *App
-	gen    *Generation
-	engine *gin.Engine
-	opts   Options
-	routes gin.RoutesInfo
-	logged bool // the server has access logs
+	app        *App
+	gen        *Generation
+	engine     *gin.Engine
+	opts       Options
+	routes     gin.RoutesInfo
+	logged     bool // the server has access logs
+	fullDuplex bool // the server enables full duplex by itself
 
 	// slots has those for writers without and with server push: a Gin
 	// context is bound to its writer for good, and Gin looks at the type.
@@ -49,7 +50,7 @@ func (g *Generation) Mount(ctx caddy.Context, name string, builder EngineBuilder
 	})
 	m := &Mount{app: app, gen: g, engine: engine, opts: opts, routes: routes}
 	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
-		m.logged = server.Logs != nil
+		m.logged, m.fullDuplex = server.Logs != nil, server.EnableFullDuplex
 		g.watch(server)
 	}
 	m.router = sync.OnceValue(func() *router { return newRouter(engine, routes) })

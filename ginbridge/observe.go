@@ -37,10 +37,6 @@ func (m *Mount) addPlaceholders(repl *caddy.Replacer, method, path, rawPath stri
 
 // observe tells Caddy's access log and the current span, if there are any,
 // which route served the request and what errors it recorded.
-func (s *slot) observe() {
-	s.mount.observe(s.ctx, s.c.FullPath(), s.c.Errors)
-}
-
 func (m *Mount) observe(ctx context.Context, route string, errs []*gin.Error) {
 	if span := trace.SpanFromContext(ctx); route != "" && span.IsRecording() {
 		span.SetAttributes(attribute.String("http.route", route))

@@ -40,10 +40,11 @@ type slot struct {
 	prefix      string          // stripped before the app saw the path
 	path        string          // what the app was given, against changes by Gin
 	rawPath     string
-	failure     error            // set by Fail
-	poisoned    bool             // a handler panicked
-	deadline    *deadlineContext // nil without a timeout
-	ip          []string         // header value of the last client; never changed, only replaced
+	body        *requestBody   // nil unless it matters how much of it is read
+	failure     error          // set by Fail
+	poisoned    bool           // a handler panicked
+	timeout     *timeoutWriter // nil without a timeout
+	ip          []string       // header value of the last client; never changed, only replaced
 }
 
 func newSlot(m *Mount, push bool) *slot {
@@ -89,9 +90,9 @@ func (m *Mount) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer m.gen.done()
 	s := m.slot(w, r)
-	s.deadline = nil
+	s.timeout = nil
 	err := s.serve(w, r, path, rawPath)
-	s.observe()
+	m.observe(s.ctx, s.c.FullPath(), s.c.Errors)
 	s.recycle()
 	return unlessAbort(err)
 }

@@ -2,7 +2,6 @@ package ginbridge
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"io"
 	"maps"
@@ -19,23 +18,26 @@ import (
 // NoTimeout lifts the timeout of the gin directive from this request. A
 // handler that flushes or hijacks need not call it: those do it, too.
 func NoTimeout(c *gin.Context) {
-	if s := slotOf(c); s != nil && s.deadline != nil {
-		s.deadline.lift()
+	if s := slotOf(c); s != nil && s.timeout != nil {
+		s.timeout.deadline.lift()
 	}
 }
 
 // serveWithin is ServeHTTP with a deadline. The handlers run in a goroutine of
 // their own, so that the client is answered at the deadline even if they go
-// on; what they use is not released before they return.
+// on; what they use is not released before they return. They get a request of
+// their own, too: Caddy goes on with r.
 func (m *Mount) serveWithin(d time.Duration, w http.ResponseWriter, r *http.Request, path, rawPath string) error {
-	deadline := newDeadline(r.Context(), d)
+	vars, _ := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+	deadline := newDeadline(r.Context(), d, maps.Clone(vars))
 	defer deadline.timer.Stop()
 	s := m.slot(w, r)
-	s.deadline = deadline
 	tw := &timeoutWriter{beneath: w, header: w.Header().Clone(), deadline: deadline}
-	timed := r.WithContext(deadline)
+	s.timeout = tw
+	own := r.Clone(deadline)
+	own.Trailer = r.Trailer // filled while the body is read
 	if r.Body != nil {
-		timed.Body = &timeoutBody{ReadCloser: r.Body, w: tw}
+		own.Body = &timeoutBody{ReadCloser: r.Body, w: tw}
 	}
 
 	done := make(chan error, 1)
@@ -43,99 +45,31 @@ func (m *Mount) serveWithin(d time.Duration, w http.ResponseWriter, r *http.Requ
 		defer m.gen.done()
 		err := errAbort // stays if a handler calls runtime.Goexit
 		defer func() { done <- err }()
-		err = s.serve(tw, timed, path, rawPath)
+		err = s.serve(tw, own, path, rawPath)
 	}()
 
 	var err error
 	select {
 	case err = <-done:
 	case <-deadline.Done():
-		if errors.Is(deadline.Err(), context.DeadlineExceeded) && tw.expire() {
-			m.observe(r.Context(), m.router().find(r.Method, path, rawPath).route, nil)
-			return caddyhttp.Error(http.StatusServiceUnavailable,
-				errors.New("the Gin app did not answer in time"))
+		if tw.expire() {
+			return m.timedOut(r, path, rawPath)
 		}
-		err = <-done
+		err = <-done // the answer has begun, or the client is gone
+	}
+	defer s.recycle()
+	if err == nil && tw.expire() { // the handlers gave up without an answer
+		return m.timedOut(r, path, rawPath)
 	}
 	tw.sendTrailers()
-	s.observe()
-	s.recycle()
+	maps.Copy(vars, deadline.vars)
+	m.observe(r.Context(), s.c.FullPath(), s.c.Errors)
 	return unlessAbort(err)
 }
 
-// deadlineContext is a request context with a deadline that can be lifted. It
-// has a channel of its own, so that contexts derived from it end with
-// DeadlineExceeded, too; cause is there for context.Cause.
-type deadlineContext struct {
-	context.Context // the parent
-	at              time.Time
-	done            chan struct{}
-	timer           *time.Timer
-	cause           context.Context
-	setCause        context.CancelCauseFunc
-
-	mu     sync.Mutex
-	lifted bool
-	err    error
-}
-
-func newDeadline(parent context.Context, d time.Duration) *deadlineContext {
-	c := &deadlineContext{Context: parent, at: time.Now().Add(d), done: make(chan struct{})}
-	c.cause, c.setCause = context.WithCancelCause(context.Background())
-	c.mu.Lock() // until the timer is in place
-	defer c.mu.Unlock()
-	c.timer = time.AfterFunc(d, func() { c.end(context.DeadlineExceeded) })
-	context.AfterFunc(parent, func() { c.end(parent.Err()) })
-	return c
-}
-
-func (c *deadlineContext) end(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil || c.lifted && errors.Is(err, context.DeadlineExceeded) {
-		return
-	}
-	c.err = err
-	c.setCause(err)
-	close(c.done)
-}
-
-func (c *deadlineContext) lift() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.lifted = true
-	c.timer.Stop()
-}
-
-// Value implements [context.Context].
-func (c *deadlineContext) Value(key any) any {
-	// context.Cause asks for a cancelCtx by a private key, which nothing else
-	// in cause answers to
-	if v := c.cause.Value(key); v != nil {
-		return v
-	}
-	return c.Context.Value(key)
-}
-
-// Done implements [context.Context].
-func (c *deadlineContext) Done() <-chan struct{} { return c.done }
-
-// Err implements [context.Context].
-func (c *deadlineContext) Err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.err
-}
-
-// Deadline implements [context.Context].
-func (c *deadlineContext) Deadline() (time.Time, bool) {
-	at, ok := c.Context.Deadline()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.lifted || ok && at.Before(c.at) {
-		return at, ok
-	}
-	return c.at, true
+func (m *Mount) timedOut(r *http.Request, path, rawPath string) error {
+	m.observe(r.Context(), m.router().find(r.Method, path, rawPath).route, nil)
+	return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("the Gin app did not answer in time"))
 }
 
 // timeoutWriter stands between the app and Caddy's writer when a request has
@@ -154,12 +88,12 @@ type timeoutWriter struct {
 	body sync.Mutex // held while the request body is being read; taken after mu
 }
 
-// expire takes the answer away from the handlers. It is false if they have
-// begun it.
+// expire takes the answer away from the handlers, if the deadline has passed.
+// It is false if it has not, or if they have begun the answer.
 func (w *timeoutWriter) expire() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.wrote {
+	if w.wrote || !w.deadline.passed() {
 		return false
 	}
 	w.expired.Store(true)
@@ -180,12 +114,14 @@ func (w *timeoutWriter) Header() http.Header { return w.header }
 // begin locks mu for a write; it fails after expire.
 func (w *timeoutWriter) begin(status int) error {
 	w.mu.Lock()
-	if w.expired.Load() {
-		w.mu.Unlock()
-		return http.ErrHandlerTimeout
-	}
 	if w.wrote {
 		return nil
+	}
+	// at the deadline a handler often returns with an answer that nobody
+	// meant, such as an empty 200
+	if w.expired.Load() || w.deadline.passed() {
+		w.mu.Unlock()
+		return http.ErrHandlerTimeout
 	}
 	header := w.beneath.Header()
 	clear(header)
@@ -238,7 +174,7 @@ func (w *timeoutWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if w.expired.Load() {
 		return nil, nil, http.ErrHandlerTimeout
 	}
-	conn, rw, err := http.NewResponseController(w.beneath).Hijack()
+	conn, rw, err := http.NewResponseController(beneathRecorders(w.beneath)).Hijack()
 	if err == nil {
 		w.wrote = true
 		w.deadline.lift()
@@ -269,6 +205,15 @@ func (w *timeoutWriter) SetWriteDeadline(t time.Time) error {
 // EnableFullDuplex is for http.ResponseController.
 func (w *timeoutWriter) EnableFullDuplex() error {
 	return w.control((*http.ResponseController).EnableFullDuplex)
+}
+
+// unlessExpired calls f unless Caddy goes on with the request already.
+func (w *timeoutWriter) unlessExpired(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.expired.Load() {
+		f()
+	}
 }
 
 // Push implements [http.Pusher].

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"unsafe"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // writer is the http.ResponseWriter that a Gin context writes to. Gin asserts
@@ -20,6 +22,7 @@ type writer struct {
 	wrote               bool // the final header, or some of the body
 	hijacked            bool
 	hijackFailed        bool // Gin believes the header written since
+	fullDuplex          bool // the handler asked for it
 	redirect            string
 }
 
@@ -31,10 +34,18 @@ var connectionHeaders = [...]string{"Connection", "Keep-Alive", "Proxy-Connectio
 func (w *writer) reset(beneath http.ResponseWriter) {
 	w.ResponseWriter = beneath
 	w.wrote, w.hijacked, w.hijackFailed, w.redirect = false, false, false, ""
+	w.fullDuplex = w.slot.mount.fullDuplex
 }
 
-// Unwrap is for http.ResponseController: deadlines and full duplex.
+// Unwrap is for http.ResponseController, which finds the deadlines there.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// EnableFullDuplex is for http.ResponseController.
+func (w *writer) EnableFullDuplex() error {
+	err := http.NewResponseController(w.ResponseWriter).EnableFullDuplex()
+	w.fullDuplex = w.fullDuplex || err == nil
+	return err
+}
 
 // WriteHeader sends the header. After Fail it does nothing: Gin always sends
 // one when the handlers return, but the answer is Caddy's then.
@@ -54,6 +65,9 @@ func (w *writer) WriteHeader(status int) {
 			delete(w.Header(), name)
 		}
 	}
+	if w.slot.body.leavesTooMuch() && !w.fullDuplex && status != http.StatusSwitchingProtocols {
+		w.Header().Set("Connection", "close")
+	}
 	w.wrote = true
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -67,10 +81,11 @@ func (w *writer) ready() bool {
 	if w.slot.failure != nil {
 		return false
 	}
+	status := http.StatusOK
 	if w.hijackFailed {
-		w.WriteHeader(http.StatusInternalServerError)
+		status = http.StatusInternalServerError
 	}
-	w.wrote = true
+	w.WriteHeader(status)
 	return true
 }
 
@@ -115,7 +130,7 @@ func (w *writer) FlushError() error {
 // Hijack takes the connection over; the error is http.ErrNotSupported where
 // the protocol has no connection to take, as HTTP/2 and HTTP/3.
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	conn, rw, err := http.NewResponseController(beneathRecorders(w.ResponseWriter)).Hijack()
 	if err != nil {
 		w.hijackFailed = true
 		return nil, nil, err
@@ -128,6 +143,24 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		rw.Reader.Reset(tracked)
 	}
 	return tracked, rw, nil
+}
+
+// beneathRecorders returns the writer beneath the last of Caddy's response
+// recorders, such as that of the access log. A recorder counts the bytes of a
+// hijacked connection without synchronisation, and reads the count when the
+// handler returns, while the connection may live on.
+func beneathRecorders(w http.ResponseWriter) http.ResponseWriter {
+	beneath := w
+	for {
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return beneath
+		}
+		_, recorder := w.(caddyhttp.ResponseRecorder)
+		if w = u.Unwrap(); recorder {
+			beneath = w
+		}
+	}
 }
 
 // CloseNotify returns a channel that gets a value when the client is gone or

@@ -37,13 +37,19 @@ https://localhost:$HTTPS {
 }`}
 	s := testcaddy.Start(t, config)
 
+	profile, err := os.MkdirTemp("", "chromium")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// not t.TempDir: a process of Chromium may still write to it at the end
+	t.Cleanup(func() { _ = os.RemoveAll(profile) })
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(chromium),
 		chromedp.NoSandbox, // the tests may run as root
 		chromedp.Flag("ignore-certificate-errors", true),
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true),
-		chromedp.UserDataDir(t.TempDir()),
+		chromedp.UserDataDir(profile),
 		chromedp.WindowSize(1000, 1400),
 	)
 	allocator, cancel := chromedp.NewExecAllocator(t.Context(), options...)
@@ -95,7 +101,7 @@ https://localhost:$HTTPS {
 	if err := s.Reload(config); err != nil {
 		t.Fatal(err)
 	}
-	err := chromedp.Run(browser,
+	err = chromedp.Run(browser,
 		has("#ws-log", "1001"), // closed by the old configuration
 		chromedp.WaitVisible(`#ws-state.open`, chromedp.ByQuery),
 		chromedp.SendKeys("#ws-input", "and this\r", chromedp.ByQuery),
