@@ -39,7 +39,7 @@ func trackBody(r *http.Request) *requestBody {
 func (b *requestBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.left.Add(-int64(n))
-	if err == io.EOF { //nolint:errorlint // readers return it as it is
+	if err == io.EOF {
 		b.ended.Store(true)
 	}
 	return n, err

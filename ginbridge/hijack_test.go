@@ -1,6 +1,7 @@
 package ginbridge
 
 import (
+	"errors"
 	"io"
 	"net"
 	"runtime"
@@ -85,7 +86,7 @@ func TestConnectionThatIsBeingCopiedIsNotForgotten(t *testing.T) {
 		"Read": func(conn *hijackedConn, started chan<- struct{}, _ <-chan struct{}) error {
 			close(started)
 			_, err := conn.Read(make([]byte, 1))
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				err = nil
 			}
 			return err
@@ -130,7 +131,7 @@ func TestHijackedConnectionsAreClosedByForceAtExit(t *testing.T) {
 	if !isReleased(app.gen) {
 		t.Error("it is not released when Retire returns")
 	}
-	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("the client reads %v, want the end", err)
 	}
 	_ = conn.Close() // the handler ends after all

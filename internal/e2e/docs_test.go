@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -126,7 +127,7 @@ func TestExampleCaddyfileServes(t *testing.T) {
 			t.Fatal(err)
 		}
 		body, _ = io.ReadAll(resp.Body)
-		if resp.StatusCode != 503 || !strings.HasPrefix(string(body), "503 Service Unavailable") {
+		if resp.StatusCode != http.StatusServiceUnavailable || !strings.HasPrefix(string(body), "503 Service Unavailable") {
 			t.Errorf("%s: got %s %q", protocol, resp.Status, body)
 		}
 	}
