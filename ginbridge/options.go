@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/gin-gonic/gin"
 	"github.com/gin-gonic/gin/render"
 )
@@ -93,7 +94,9 @@ func disownEngine(engine *gin.Engine) {
 	defer mountedEngines.Unlock()
 	used := mountedEngines.m[engine]
 	if used.users--; used.users == 0 {
-		used.restore(engine)
+		if !caddy.Exiting() { // handlers may have been given up on
+			used.restore(engine)
+		}
 		delete(mountedEngines.m, engine)
 	}
 }
@@ -129,7 +132,9 @@ func (used *mountedEngine) changes(engine *gin.Engine, opts Options) []string {
 // restore sets the engine up as the app had it.
 func (used *mountedEngine) restore(engine *gin.Engine) {
 	for i, f := range (Options{}).flags(engine) {
-		f.field.Set(reflect.ValueOf(used.flags[i]))
+		if f.field.Interface() != used.flags[i] {
+			f.field.Set(reflect.ValueOf(used.flags[i]))
+		}
 	}
 	if used.templates != nil {
 		engine.HTMLRender = used.render

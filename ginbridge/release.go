@@ -49,24 +49,31 @@ func (g *Generation) Retire(exiting bool, grace time.Duration) {
 		}
 		go g.end()
 	})
-	if exiting {
-		awaitAll(grace)
+	if !exiting {
+		return
 	}
+	if grace <= 0 {
+		awaitAll(exitWait)
+		return
+	}
+	// Caddy's servers have had their part of it; what their requests held is
+	// to be released even if that was all
+	g.mu.Lock()
+	left := time.Until(g.drainedAt.Add(grace))
+	g.mu.Unlock()
+	awaitAll(max(left, settle/4))
 }
 
-// awaitAll waits until every generation is released, for grace at most and
+// awaitAll waits until every generation is released, for a while at most and
 // a moment for releasing by force.
-func awaitAll(grace time.Duration) {
-	if grace <= 0 {
-		grace = exitWait
-	}
+func awaitAll(while time.Duration) {
 	generationsMu.Lock()
 	all := slices.Clone(generations)
 	generationsMu.Unlock()
 	for _, g := range all {
 		g.hurryOnce.Do(func() { close(g.hurry) })
 	}
-	patience, cancel := context.WithTimeout(context.Background(), grace)
+	patience, cancel := context.WithTimeout(context.Background(), while)
 	defer cancel()
 	if released(patience, all) {
 		return
