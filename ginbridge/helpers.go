@@ -13,8 +13,20 @@ import (
 // slotOf returns the slot that serves the request of c, or nil if the engine
 // is not served by Caddy, as in a unit test.
 func slotOf(c *gin.Context) *slot {
-	s, _ := caddyVar(c, slotVar).(*slot)
-	return s
+	if repl := replacerOf(c); repl != nil {
+		if v, ok := repl.Get(slotKey); ok {
+			return v.(*slot)
+		}
+	}
+	return nil
+}
+
+func replacerOf(c *gin.Context) *caddy.Replacer {
+	if c.Request == nil {
+		return nil
+	}
+	repl, _ := c.Request.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	return repl
 }
 
 func caddyVar(c *gin.Context, name string) any {
@@ -132,11 +144,8 @@ func EarlyHints(c *gin.Context, links ...string) error {
 // placeholder is unknown, the request is not served by Caddy, or its timeout has
 // passed.
 func Placeholder(c *gin.Context, name string) string {
-	if c.Request == nil {
-		return ""
-	}
-	repl, ok := c.Request.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
+	repl := replacerOf(c)
+	if repl == nil {
 		return ""
 	}
 	var value string

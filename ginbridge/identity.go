@@ -8,6 +8,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -33,13 +34,15 @@ func (s *slot) present(r *http.Request) *http.Request {
 	}
 	s.body = trackBody(r)
 	vars, _ := s.ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
-	if vars != nil {
-		vars[slotVar] = s
+	trusted := false
+	if s.mount.proxies {
+		trusted, _ = vars[caddyhttp.TrustedProxyVarKey].(bool)
 	}
-	trusted, _ := vars[caddyhttp.TrustedProxyVarKey].(bool)
 	if !trusted {
 		for _, name := range forgeable {
-			delete(r.Header, name)
+			if _, sent := r.Header[name]; sent { // delete takes longer for nothing
+				delete(r.Header, name)
+			}
 		}
 	}
 	ctx := s.ctx
@@ -53,12 +56,15 @@ func (s *slot) present(r *http.Request) *http.Request {
 		delete(r.Header, clientIPHeader)
 		ctx = anonymous(ctx)
 	}
+	s.traced = len(vars) > 3 && vars["trace_id"] != nil // three are Caddy's own
 
 	requestURI := r.RequestURI
 	s.prefix = s.mount.opts.BasePath
-	if original, ok := s.ctx.Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+	if original := originalRequest(s.ctx); original != nil {
 		requestURI = original.RequestURI
-		s.prefix = strippedPrefix(original.URL.Path, r.URL.Path) + s.prefix
+		if stripped := strippedPrefix(original.URL.Path, r.URL.Path); stripped != "" {
+			s.prefix = stripped + s.prefix
+		}
 	}
 	if trusted {
 		s.prefix = cleanPrefix(r.Header.Get("X-Forwarded-Prefix")) + s.prefix
@@ -83,6 +89,18 @@ func (s *slot) present(r *http.Request) *http.Request {
 	own.request.URL = &own.url
 	own.request.RequestURI = requestURI
 	return &own.request
+}
+
+// originalRequest returns the request as it was before Caddy's rewrites, which
+// is not to be changed, or nil.
+func originalRequest(ctx context.Context) *http.Request {
+	v := ctx.Value(caddyhttp.OriginalRequestCtxKey)
+	if _, ok := v.(http.Request); !ok {
+		return nil
+	}
+	// the value is what the data word of the interface points to; copying it
+	// out is a good part of what the bridge costs
+	return (*http.Request)((*[2]unsafe.Pointer)(unsafe.Pointer(&v))[1])
 }
 
 // strippedPrefix returns what handle_path and the like took off the path.

@@ -13,23 +13,31 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
+// slotKey is the placeholder by which the request helpers find the slot. It
+// cannot be written in a configuration.
+const slotKey = "http.gin.\x00slot"
+
 // addPlaceholders makes {http.gin.app}, {http.gin.route} and
-// {http.gin.param.NAME} available, also after the request has been served.
-// The route is looked up when somebody asks; the app's handlers pay nothing.
-func (m *Mount) addPlaceholders(repl *caddy.Replacer, method, path, rawPath string) {
+// {http.gin.param.NAME} available, also after the request has been served,
+// when the slot serves another one. The route is looked up when somebody
+// asks, so that a request which nobody asks about pays nothing for it.
+func (s *slot) addPlaceholders(repl *caddy.Replacer, method, path, rawPath string) {
+	// what the closure captures is the one allocation of a request
 	repl.Map(func(key string) (any, bool) {
 		key, ok := strings.CutPrefix(key, "http.gin.")
 		if !ok {
 			return nil, false
 		}
 		switch key {
+		case slotKey[len("http.gin."):]:
+			return s, true
 		case "app":
-			return m.app.name, true
+			return s.mount.app.name, true
 		case "route":
-			return m.router().find(method, path, rawPath).route, true
+			return s.mount.router().find(method, path, rawPath).route, true
 		}
 		if name, ok := strings.CutPrefix(key, "param."); ok {
-			return m.router().find(method, path, rawPath).params.ByName(name), true
+			return s.mount.router().find(method, path, rawPath).params.ByName(name), true
 		}
 		return nil, false
 	})
@@ -37,9 +45,9 @@ func (m *Mount) addPlaceholders(repl *caddy.Replacer, method, path, rawPath stri
 
 // observe tells Caddy's access log and the current span, if there are any,
 // which route served the request and what errors it recorded.
-func (m *Mount) observe(ctx context.Context, route string, errs []*gin.Error) {
-	if span := trace.SpanFromContext(ctx); route != "" && span.IsRecording() {
-		span.SetAttributes(attribute.String("http.route", route))
+func (m *Mount) observe(ctx context.Context, traced bool, route string, errs []*gin.Error) {
+	if traced && route != "" {
+		trace.SpanFromContext(ctx).SetAttributes(attribute.String("http.route", route))
 	}
 	if !m.logged {
 		return

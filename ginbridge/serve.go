@@ -21,10 +21,6 @@ var errGone = errors.New("the configuration of this request is no longer loaded"
 // errOutside answers a request outside the base path.
 var errOutside = errors.New("the request is outside the base path of the Gin app")
 
-// slotVar is the variable of Caddy's request variables under which the
-// request helpers find the slot.
-const slotVar = "http.gin"
-
 // slot is what serving one request takes: a Gin context, the writer it is
 // bound to, and some memory. Slots are pooled, except those whose connection
 // was hijacked or whose handler panicked or outlived its request: somebody
@@ -37,6 +33,7 @@ type slot struct {
 
 	ctx         context.Context // of the request as Caddy made it
 	multiplexed bool            // over HTTP/2 or HTTP/3
+	traced      bool            // there may be a span
 	prefix      string          // stripped before the app saw the path
 	path        string          // what the app was given, against changes by Gin
 	rawPath     string
@@ -82,17 +79,17 @@ func (m *Mount) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 		m.gen.done()
 		return caddyhttp.Error(http.StatusNotFound, errOutside)
 	}
+	s := m.slot(w, r)
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		m.addPlaceholders(repl, r.Method, path, rawPath)
+		s.addPlaceholders(repl, r.Method, path, rawPath)
 	}
 	if m.opts.Timeout > 0 {
-		return m.serveWithin(m.opts.Timeout, w, r, path, rawPath)
+		return s.serveWithin(m.opts.Timeout, w, r, path, rawPath)
 	}
 	defer m.gen.done()
-	s := m.slot(w, r)
 	s.timeout = nil
 	err := s.serve(w, r, path, rawPath)
-	m.observe(s.ctx, s.c.FullPath(), s.c.Errors)
+	m.observe(s.ctx, s.traced, s.c.FullPath(), s.c.Errors)
 	s.recycle()
 	return unlessAbort(err)
 }
@@ -117,49 +114,49 @@ func unlessAbort(err error) error {
 	return err
 }
 
-// serve runs the app's handlers.
-func (s *slot) serve(w http.ResponseWriter, r *http.Request, path, rawPath string) error {
+// serve runs the app's handlers. It returns the error that Caddy is to answer
+// with.
+func (s *slot) serve(w http.ResponseWriter, r *http.Request, path, rawPath string) (err error) {
 	restore(s.c, &s.fresh)
 	s.writer.reset(w)
 	s.ctx = r.Context()
 	s.path, s.rawPath = path, rawPath
 	s.failure = nil
 	s.multiplexed = r.ProtoMajor > 1
-
 	r = s.present(r)
 	s.c.Request = r
-	panicked := s.run()
-	s.removeUploads(r)
+
+	returned := false
+	defer func() {
+		if r.MultipartForm != nil || s.c.Request != r {
+			removeUploads(r, s.c.Request) // the app may have replaced it before parsing
+		}
+		if returned {
+			return
+		}
+		s.poisoned = true
+		if p := recover(); p != nil {
+			err = s.panicked(p, debug.Stack())
+		}
+	}()
+	s.mount.engine.HandleContext(s.c)
+	returned = true
+
 	if u := r.URL; !s.writer.hijacked && (u.Path != s.path || u.RawPath != s.rawPath) {
 		u.Path, u.RawPath = s.path, s.rawPath // Gin writes its redirects there, and Caddy may look again
-	}
-	if panicked != nil {
-		return panicked
 	}
 	s.writer.finish()
 	return s.outcome()
 }
 
-// removeUploads deletes the files of a parsed multipart form. net/http does it
+// removeUploads deletes the files of parsed multipart forms. net/http does it
 // only for the request that it made itself, of which Caddy passes on a copy.
-func (s *slot) removeUploads(r *http.Request) {
-	for _, r := range []*http.Request{r, s.c.Request} { // the app may have replaced it before parsing
+func removeUploads(requests ...*http.Request) {
+	for _, r := range requests {
 		if r != nil && r.MultipartForm != nil {
 			_ = r.MultipartForm.RemoveAll()
 		}
 	}
-}
-
-// run calls Gin and turns a panic into the error to answer with.
-func (s *slot) run() (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.poisoned = true
-			err = s.panicked(p, debug.Stack())
-		}
-	}()
-	s.mount.engine.HandleContext(s.c)
-	return nil
 }
 
 // panicked logs the panic and says how the request is to end.

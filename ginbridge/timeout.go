@@ -27,11 +27,10 @@ func NoTimeout(c *gin.Context) {
 // their own, so that the client is answered at the deadline even if they go
 // on; what they use is not released before they return. They get a request of
 // their own, too: Caddy goes on with r.
-func (m *Mount) serveWithin(d time.Duration, w http.ResponseWriter, r *http.Request, path, rawPath string) error {
+func (s *slot) serveWithin(d time.Duration, w http.ResponseWriter, r *http.Request, path, rawPath string) error {
 	vars, _ := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
 	deadline := newDeadline(r.Context(), d, maps.Clone(vars))
 	defer deadline.timer.Stop()
-	s := m.slot(w, r)
 	tw := &timeoutWriter{beneath: w, header: w.Header().Clone(), deadline: deadline}
 	s.timeout = tw
 	own := r.Clone(deadline)
@@ -42,7 +41,7 @@ func (m *Mount) serveWithin(d time.Duration, w http.ResponseWriter, r *http.Requ
 
 	done := make(chan error, 1)
 	go func() {
-		defer m.gen.done()
+		defer s.mount.gen.done()
 		err := errAbort // stays if a handler calls runtime.Goexit
 		defer func() { done <- err }()
 		err = s.serve(tw, own, path, rawPath)
@@ -53,22 +52,22 @@ func (m *Mount) serveWithin(d time.Duration, w http.ResponseWriter, r *http.Requ
 	case err = <-done:
 	case <-deadline.Done():
 		if tw.expire() {
-			return m.timedOut(r, path, rawPath)
+			return s.mount.timedOut(r, path, rawPath)
 		}
 		err = <-done // the answer has begun, or the client is gone
 	}
 	defer s.recycle()
 	if err == nil && tw.expire() { // the handlers gave up without an answer
-		return m.timedOut(r, path, rawPath)
+		return s.mount.timedOut(r, path, rawPath)
 	}
 	tw.sendTrailers()
 	maps.Copy(vars, deadline.vars)
-	m.observe(r.Context(), s.c.FullPath(), s.c.Errors)
+	s.mount.observe(r.Context(), s.traced, s.c.FullPath(), s.c.Errors)
 	return unlessAbort(err)
 }
 
 func (m *Mount) timedOut(r *http.Request, path, rawPath string) error {
-	m.observe(r.Context(), m.router().find(r.Method, path, rawPath).route, nil)
+	m.observe(r.Context(), true, m.router().find(r.Method, path, rawPath).route, nil)
 	return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("the Gin app did not answer in time"))
 }
 

@@ -147,5 +147,5 @@ func corpusFlow(r *gin.Engine) {
 type corpusUpper struct{ gin.ResponseWriter }
 
 func (w *corpusUpper) Write(b []byte) (int, error) {
-	return w.ResponseWriter.WriteString(strings.ToUpper(string(b)))
+	return w.WriteString(strings.ToUpper(string(b)))
 }
