@@ -34,10 +34,7 @@ func (s *slot) present(r *http.Request) *http.Request {
 	}
 	s.body = trackBody(r)
 	vars, _ := s.ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
-	trusted := false
-	if s.mount.proxies {
-		trusted, _ = vars[caddyhttp.TrustedProxyVarKey].(bool)
-	}
+	trusted, _ := vars[caddyhttp.TrustedProxyVarKey].(bool)
 	if !trusted {
 		for _, name := range forgeable {
 			if _, sent := r.Header[name]; sent { //nolint:staticcheck // a delete that finds nothing takes longer than a look-up

@@ -22,7 +22,6 @@ type Mount struct {
 	routes     gin.RoutesInfo
 	logged     bool // the server has access logs
 	fullDuplex bool // the server enables full duplex by itself
-	proxies    bool // the server may trust whom a request comes from
 
 	// slots has those for writers without and with server push: a Gin
 	// context is bound to its writer for good, and Gin looks at the type.
@@ -52,7 +51,6 @@ func (g *Generation) Mount(ctx caddy.Context, name string, builder EngineBuilder
 	m := &Mount{app: app, gen: g, engine: engine, opts: opts, routes: routes}
 	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
 		m.logged, m.fullDuplex = server.Logs != nil, server.EnableFullDuplex
-		m.proxies = server.TrustedProxiesRaw != nil || server.TrustedProxiesUnix
 		g.watch(server)
 	}
 	m.router = sync.OnceValue(func() *router { return newRouter(engine, routes) })
