@@ -19,12 +19,16 @@ type deadlineContext struct {
 	timer           *time.Timer
 	cause           context.Context
 	vars            map[string]any // Caddy's request variables, for the handlers alone
+	writer          *timeoutWriter // set before the context is handed out
 	setCause        context.CancelCauseFunc
 
 	mu     sync.Mutex
 	lifted bool
 	err    error
 }
+
+// timeoutKey is the key of the timeoutWriter in the context of its request.
+type timeoutKey struct{}
 
 func newDeadline(parent context.Context, d time.Duration, vars map[string]any) *deadlineContext {
 	c := &deadlineContext{Context: parent, at: time.Now().Add(d), done: make(chan struct{}), vars: vars}
@@ -59,8 +63,11 @@ func (c *deadlineContext) lift() {
 
 // Value implements [context.Context].
 func (c *deadlineContext) Value(key any) any {
-	if key == caddyhttp.VarsCtxKey {
+	switch key {
+	case caddyhttp.VarsCtxKey:
 		return c.vars
+	case timeoutKey{}:
+		return c.writer
 	}
 	// context.Cause asks for a cancelCtx by a private key, which nothing else
 	// in cause answers to

@@ -12,21 +12,12 @@ import (
 
 // slotOf returns the slot that serves the request of c, or nil if the engine
 // is not served by Caddy, as in a unit test.
+//
+// The request may be over, where c is a copy that a goroutine kept: of a slot
+// that may serve another one, only mount is to be used unless s.c is c.
 func slotOf(c *gin.Context) *slot {
-	if repl := replacerOf(c); repl != nil {
-		if v, ok := repl.Get(slotKey); ok {
-			return v.(*slot)
-		}
-	}
-	return nil
-}
-
-func replacerOf(c *gin.Context) *caddy.Replacer {
-	if c.Request == nil {
-		return nil
-	}
-	repl, _ := c.Request.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	return repl
+	s, _ := caddyVar(c, slotVar).(*slot)
+	return s
 }
 
 func caddyVar(c *gin.Context, name string) any {
@@ -89,10 +80,10 @@ func Scheme(c *gin.Context) string {
 // because base_path, handle_path or a trusted proxy stripped it, or "". Links
 // and cookie paths of the app begin with it.
 func Prefix(c *gin.Context) string {
-	if s := slotOf(c); s != nil {
-		return s.prefix
+	if slotOf(c) == nil {
+		return ""
 	}
-	return ""
+	return cleanPrefix(c.GetHeader("X-Forwarded-Prefix"))
 }
 
 // Fail hands the request over to Caddy with a status and an error, as
@@ -144,14 +135,17 @@ func EarlyHints(c *gin.Context, links ...string) error {
 // placeholder is unknown, the request is not served by Caddy, or its timeout has
 // passed.
 func Placeholder(c *gin.Context, name string) string {
-	repl := replacerOf(c)
-	if repl == nil {
+	if c.Request == nil {
+		return ""
+	}
+	repl, ok := c.Request.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
 		return ""
 	}
 	var value string
 	get := func() { value, _ = repl.GetString(name) }
-	if s := slotOf(c); s != nil && s.timeout != nil {
-		s.timeout.unlessExpired(get)
+	if w := timeoutOf(c); w != nil {
+		w.unlessExpired(get)
 	} else {
 		get()
 	}

@@ -33,8 +33,7 @@ func (s *slot) present(r *http.Request) *http.Request {
 		r.Body = http.NoBody // as net/http had it before Caddy wrapped it
 	}
 	s.body = trackBody(r)
-	vars, _ := s.ctx.Value(caddyhttp.VarsCtxKey).(map[string]any)
-	trusted, _ := vars[caddyhttp.TrustedProxyVarKey].(bool)
+	trusted, _ := s.vars[caddyhttp.TrustedProxyVarKey].(bool)
 	if !trusted {
 		for _, name := range forgeable {
 			if _, sent := r.Header[name]; sent { //nolint:staticcheck // a delete that finds nothing takes longer than a look-up
@@ -43,7 +42,7 @@ func (s *slot) present(r *http.Request) *http.Request {
 		}
 	}
 	ctx := s.ctx
-	if ip, _ := vars[caddyhttp.ClientIPVarKey].(string); ip != "" && ip != "@" {
+	if ip, _ := s.vars[caddyhttp.ClientIPVarKey].(string); ip != "" && ip != "@" {
 		if s.ip == nil || s.ip[0] != ip {
 			s.ip = []string{ip}
 		}
@@ -53,7 +52,7 @@ func (s *slot) present(r *http.Request) *http.Request {
 		delete(r.Header, clientIPHeader)
 		ctx = anonymous(ctx)
 	}
-	s.traced = len(vars) > 3 && vars["trace_id"] != nil // three are Caddy's own
+	s.traced = len(s.vars) > 4 && s.vars["trace_id"] != nil // Caddy has three of its own, and the bridge one
 
 	requestURI := r.RequestURI
 	s.prefix = s.mount.opts.BasePath

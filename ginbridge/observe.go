@@ -13,15 +13,23 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// slotKey is the placeholder by which the request helpers find the slot. It
-// cannot be written in a configuration.
-const slotKey = "http.gin.\x00slot"
-
 // addPlaceholders makes {http.gin.app}, {http.gin.route} and
 // {http.gin.param.NAME} available, also after the request has been served,
 // when the slot serves another one. The route is looked up when somebody
 // asks, so that a request which nobody asks about pays nothing for it.
 func (s *slot) addPlaceholders(repl *caddy.Replacer, method, path, rawPath string) {
+	if s.vars[slotVar] != nil {
+		// another app had the request and failed; its function would be asked
+		// before a second one, but after what is set
+		found := s.mount.router().find(method, path, rawPath)
+		repl.Set("http.gin.app", s.mount.app.name)
+		repl.Set("http.gin.route", found.route)
+		for _, p := range found.params {
+			repl.Set("http.gin.param."+p.Key, p.Value)
+		}
+		return
+	}
+	m := s.mount
 	// what the closure captures is the one allocation of a request
 	repl.Map(func(key string) (any, bool) {
 		key, ok := strings.CutPrefix(key, "http.gin.")
@@ -29,15 +37,13 @@ func (s *slot) addPlaceholders(repl *caddy.Replacer, method, path, rawPath strin
 			return nil, false
 		}
 		switch key {
-		case slotKey[len("http.gin."):]:
-			return s, true
 		case "app":
-			return s.mount.app.name, true
+			return m.app.name, true
 		case "route":
-			return s.mount.router().find(method, path, rawPath).route, true
+			return m.router().find(method, path, rawPath).route, true
 		}
 		if name, ok := strings.CutPrefix(key, "param."); ok {
-			return s.mount.router().find(method, path, rawPath).params.ByName(name), true
+			return m.router().find(method, path, rawPath).params.ByName(name), true
 		}
 		return nil, false
 	})

@@ -21,6 +21,10 @@ var errGone = errors.New("the configuration of this request is no longer loaded"
 // errOutside answers a request outside the base path.
 var errOutside = errors.New("the request is outside the base path of the Gin app")
 
+// slotVar is the variable of Caddy's by which the request helpers find the
+// slot: that of the last app which got the request.
+const slotVar = "http.gin"
+
 // slot is what serving one request takes: a Gin context, the writer it is
 // bound to, and some memory. Slots are pooled, except those whose connection
 // was hijacked or whose handler panicked or outlived its request: somebody
@@ -32,17 +36,20 @@ type slot struct {
 	fresh  gin.Context // c as it was made
 
 	ctx         context.Context // of the request as Caddy made it
+	vars        map[string]any  // Caddy\'s variables of the request
 	multiplexed bool            // over HTTP/2 or HTTP/3
 	traced      bool            // there may be a span
 	prefix      string          // stripped before the app saw the path
 	path        string          // what the app was given, against changes by Gin
 	rawPath     string
-	body        *requestBody   // nil unless it matters how much of it is read
-	failure     error          // set by Fail
-	poisoned    bool           // a handler panicked
-	timeout     *timeoutWriter // nil without a timeout
-	ip          []string       // header value of the last client; never changed, only replaced
+	body        *requestBody // nil unless it matters how much of it is read
+	failure     error        // set by Fail
+	poisoned    bool         // a handler panicked
+	ip          []string     // header value of the last client; never changed, only replaced
 }
+
+// String is for an operator who writes {http.vars.http.gin}.
+func (s *slot) String() string { return s.mount.app.name }
 
 func newSlot(m *Mount, push bool) *slot {
 	s := &slot{mount: m}
@@ -80,14 +87,17 @@ func (m *Mount) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 		return caddyhttp.Error(http.StatusNotFound, errOutside)
 	}
 	s := m.slot(w, r)
+	s.vars, _ = r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		s.addPlaceholders(repl, r.Method, path, rawPath)
+	}
+	if s.vars != nil {
+		s.vars[slotVar] = s
 	}
 	if m.opts.Timeout > 0 {
 		return s.serveWithin(m.opts.Timeout, w, r, path, rawPath)
 	}
 	defer m.gen.done()
-	s.timeout = nil
 	err := s.serve(w, r, path, rawPath)
 	m.observe(s.ctx, s.traced, s.c.FullPath(), s.c.Errors)
 	s.recycle()

@@ -18,9 +18,19 @@ import (
 // NoTimeout lifts the timeout of the gin directive from this request. A
 // handler that flushes or hijacks need not call it: those do it, too.
 func NoTimeout(c *gin.Context) {
-	if s := slotOf(c); s != nil && s.timeout != nil {
-		s.timeout.deadline.lift()
+	if w := timeoutOf(c); w != nil {
+		w.deadline.lift()
 	}
+}
+
+// timeoutOf returns the timeoutWriter of the request of c, or nil if it has no
+// timeout.
+func timeoutOf(c *gin.Context) *timeoutWriter {
+	if c.Request == nil {
+		return nil
+	}
+	w, _ := c.Request.Context().Value(timeoutKey{}).(*timeoutWriter)
+	return w
 }
 
 // serveWithin is ServeHTTP with a deadline. The handlers run in a goroutine of
@@ -28,11 +38,12 @@ func NoTimeout(c *gin.Context) {
 // on; what they use is not released before they return. They get a request of
 // their own, too: Caddy goes on with r.
 func (s *slot) serveWithin(d time.Duration, w http.ResponseWriter, r *http.Request, path, rawPath string) error {
-	vars, _ := r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
-	deadline := newDeadline(r.Context(), d, maps.Clone(vars))
+	vars := s.vars
+	s.vars = maps.Clone(vars)
+	deadline := newDeadline(r.Context(), d, s.vars)
 	defer deadline.timer.Stop()
 	tw := &timeoutWriter{beneath: w, header: w.Header().Clone(), deadline: deadline}
-	s.timeout = tw
+	deadline.writer = tw
 	own := r.Clone(deadline)
 	own.Trailer = r.Trailer // filled while the body is read
 	if r.Body != nil {
