@@ -15,6 +15,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/caddy-gin/caddy-gin/ginbridge"
+	"github.com/caddy-gin/caddy-gin/listeners"
 )
 
 func init() {
@@ -33,6 +34,13 @@ type App struct {
 	// environment variable GIN_MODE, or else `release`.
 	Mode string `json:"mode,omitempty"`
 
+	// Named sets of options for listeners, which an address refers to by
+	// `use`, as in `ipv4/eth0?use=edge`. The keys of a set are options as they
+	// stand in an address, the values are text, empty for a switch that is on.
+	// Placeholders in values are replaced. Default: none.
+	Listeners map[string]map[string]string `json:"listeners,omitempty"`
+
+	sets       map[string]listeners.Options
 	ctx        caddy.Context
 	generation *ginbridge.Generation
 	modeBefore string
@@ -60,6 +68,9 @@ func loadApp(ctx caddy.Context) (*App, error) {
 // Provision begins a generation.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx = ctx
+	if err := a.provisionListeners(); err != nil {
+		return err
+	}
 	mode := a.Mode
 	if mode == "" {
 		if mode = os.Getenv(gin.EnvGinMode); !slices.Contains(modes, mode) {

@@ -198,6 +198,9 @@ func (h *Handler) unmarshalTemplates(d *caddyfile.Dispenser) error {
 //
 //	gin {
 //	    mode release|debug|test
+//	    listener <name> {
+//	        <option> [<value>]
+//	    }
 //	}
 func parseApp(d *caddyfile.Dispenser, _ any) (any, error) {
 	app := new(App)
@@ -214,8 +217,12 @@ func parseApp(d *caddyfile.Dispenser, _ any) (any, error) {
 			if !slices.Contains(modes, app.Mode) {
 				return nil, d.Errf("mode: %q is not one of %s", app.Mode, strings.Join(modes, ", "))
 			}
+		case "listener":
+			if err := app.unmarshalListener(d); err != nil {
+				return nil, err
+			}
 		default:
-			return nil, d.Errf("unknown global option %q of gin; the options are: mode", d.Val())
+			return nil, d.Errf("unknown global option %q of gin; the options are: listener, mode", d.Val())
 		}
 	}
 	return httpcaddyfile.App{Name: "gin", Value: caddyconfig.JSON(app, nil)}, nil

@@ -1,0 +1,166 @@
+package listeners
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+)
+
+// limiter holds connections to the number that maxconn allows. Its mutex
+// guards all fields; it is held for a few instructions.
+type limiter struct {
+	log     *zap.Logger
+	address string
+
+	mu     sync.Mutex
+	most   int64 // 0: no limit
+	open   int64 // connections that were counted and are not closed
+	full   bool  // the limit was reached, and said so
+	change chan struct{}
+}
+
+// set changes the limit.
+func (l *limiter) set(most int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.most = most
+	l.wake()
+}
+
+// wake lets those go on that wait. The mutex must be held.
+func (l *limiter) wake() {
+	if l.change != nil {
+		close(l.change)
+		l.change = nil
+	}
+}
+
+// await waits until another connection is allowed. It is false if done is
+// closed before.
+func (l *limiter) await(done <-chan struct{}) bool {
+	return l.until(done, func() bool { return true })
+}
+
+// count counts a connection as soon as it is allowed. Several sockets of one
+// address may have accepted one each while there was room for one. It is false
+// if done is closed before.
+func (l *limiter) count(done <-chan struct{}) bool {
+	return l.until(done, func() bool { l.open++; return true })
+}
+
+func (l *limiter) until(done <-chan struct{}, then func() bool) bool {
+	for {
+		l.mu.Lock()
+		if l.most == 0 || l.open < l.most {
+			ok := then()
+			l.mu.Unlock()
+			return ok
+		}
+		if !l.full {
+			l.full = true
+			l.log.Warn("maxconn reached: clients wait until a connection is closed",
+				zap.String("address", l.address), zap.Int64("maxconn", l.most))
+		}
+		if l.change == nil {
+			l.change = make(chan struct{})
+		}
+		change := l.change
+		l.mu.Unlock()
+		select {
+		case <-change:
+		case <-done:
+			return false
+		}
+	}
+}
+
+// release is told of the end of a connection that was counted.
+func (l *limiter) release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open--
+	// a tenth below the limit, so that a server at its limit does not write
+	// two lines per connection
+	if l.full && (l.most == 0 || l.open <= l.most-max(1, l.most/10)) {
+		l.full = false
+		l.log.Info("accepting freely again, below maxconn",
+			zap.String("address", l.address), zap.Int64("open", l.open), zap.Int64("maxconn", l.most))
+	}
+	l.wake()
+}
+
+// wrap has the limiter told of the connection's end. The connection keeps its
+// kind's methods: net/http and TLS look for some of them.
+func (l *limiter) wrap(conn net.Conn) net.Conn {
+	switch conn := conn.(type) {
+	case *net.TCPConn:
+		return &countedTCP{TCPConn: conn, part: part{limit: l}}
+	case *net.UnixConn:
+		return &countedUnix{UnixConn: conn, part: part{limit: l}}
+	}
+	return &counted{Conn: conn, part: part{limit: l}}
+}
+
+// unwrap takes a connection out of the count.
+func unwrap(conn net.Conn) net.Conn {
+	switch c := conn.(type) {
+	case *countedTCP:
+		c.end()
+		return c.TCPConn
+	case *countedUnix:
+		c.end()
+		return c.UnixConn
+	case *counted:
+		c.end()
+		return c.Conn
+	}
+	return conn
+}
+
+// part is a connection's part in the count.
+type part struct {
+	limit *limiter
+	over  atomic.Bool
+}
+
+// end takes it out, once.
+func (p *part) end() {
+	if p.over.CompareAndSwap(false, true) {
+		p.limit.release()
+	}
+}
+
+type countedTCP struct {
+	*net.TCPConn
+	part
+}
+
+// Close closes the connection.
+func (c *countedTCP) Close() error {
+	defer c.end()
+	return c.TCPConn.Close()
+}
+
+type countedUnix struct {
+	*net.UnixConn
+	part
+}
+
+// Close closes the connection.
+func (c *countedUnix) Close() error {
+	defer c.end()
+	return c.UnixConn.Close()
+}
+
+type counted struct {
+	net.Conn
+	part
+}
+
+// Close closes the connection.
+func (c *counted) Close() error {
+	defer c.end()
+	return c.Conn.Close()
+}

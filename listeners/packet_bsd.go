@@ -1,0 +1,7 @@
+//go:build darwin || freebsd
+
+package listeners
+
+import "net/netip"
+
+func restrict(int, []netip.Addr) error { return errSeveral }
