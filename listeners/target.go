@@ -9,6 +9,7 @@ type Target struct {
 	Network string         `json:"network"`          // "tcp", "udp" or "unix"
 	Addr    netip.AddrPort `json:"addr,omitzero"`    // for tcp and udp; the address may carry a zone
 	V6Only  bool           `json:"v6only,omitempty"` // for an IPv6 address: not also IPv4. The unspecified IPv6 address without it is a dual-stack socket
+	Device  string         `json:"device,omitempty"` // the interface that it is bound to; empty for all
 	Path    string         `json:"path,omitempty"`   // for unix; starts with @ if abstract
 }
 
@@ -16,6 +17,9 @@ type Target struct {
 func (t Target) String() string {
 	if t.Path != "" {
 		return t.Path
+	}
+	if t.Device != "" {
+		return t.Addr.String() + "%" + t.Device // as ss does
 	}
 	return t.Addr.String()
 }
@@ -55,6 +59,9 @@ func (t Target) covers(addr netip.AddrPort) bool {
 // kernel lets both be bound only if both share.
 func (t Target) overlaps(u Target) bool {
 	if t.Network != u.Network || t.Network == "unix" || t.Addr.Port() != u.Addr.Port() {
+		return false
+	}
+	if t.Device != u.Device && t.Device != "" && u.Device != "" {
 		return false
 	}
 	return t.covers(u.Addr) || u.covers(t.Addr) || t.dual() && u.Addr.Addr().IsUnspecified() || u.dual() && t.Addr.Addr().IsUnspecified()
