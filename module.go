@@ -34,6 +34,9 @@ func init() {
 // `{http.gin.app}` | The name of the app
 // `{http.gin.route}` | The pattern of the matching route, such as `/users/:id`; empty if there is none
 // `{http.gin.param.NAME}` | The value of the route's parameter NAME
+// `{http.gin.peer.uid}` | The user, by number, of the process that connected to a Unix socket; empty for other connections
+// `{http.gin.peer.gid}` | Its group, likewise
+// `{http.gin.peer.pid}` | Its process number; also empty where the kernel does not tell
 //
 // With access logs on, entries have a field `gin` with the app, the route and
 // the errors that its handlers recorded.
@@ -130,6 +133,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := app.checkAddresses(ctx); err != nil {
+		return err
+	}
+	watchPeers(ctx)
 	var module struct {
 		Name string `json:"name"`
 	}
@@ -171,6 +178,7 @@ func (h *Handler) options() (ginbridge.Options, error) {
 		UnescapePathValues:     h.UnescapePathValues,
 		RemoveExtraSlash:       h.RemoveExtraSlash,
 		ContextWithFallback:    h.ContextWithFallback,
+		Placeholder:            peerPlaceholder,
 	}
 	if len(h.AppRaw) == 0 {
 		return opts, errors.New("app: the Gin app to serve is missing")

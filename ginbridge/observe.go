@@ -13,14 +13,16 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// addPlaceholders makes {http.gin.app}, {http.gin.route} and
-// {http.gin.param.NAME} available, also after the request has been served,
-// when the slot serves another one. The route is looked up when somebody
-// asks, so that a request which nobody asks about pays nothing for it.
-func (s *slot) addPlaceholders(repl *caddy.Replacer, method, path, rawPath string) {
+// addPlaceholders makes {http.gin.app}, {http.gin.route},
+// {http.gin.param.NAME} and those of Options.Placeholder available, also after
+// the request has been served, when the slot serves another one. The route is
+// looked up when somebody asks, so that a request which nobody asks about pays
+// nothing for it.
+func (s *slot) addPlaceholders(ctx context.Context, repl *caddy.Replacer, method, path, rawPath string) {
 	if s.vars[slotVar] != nil {
 		// another app had the request and failed; its function would be asked
-		// before a second one, but after what is set
+		// before a second one, but after what is set. What it says of
+		// Options.Placeholder holds for this app, too
 		found := s.mount.router().find(method, path, rawPath)
 		repl.Set("http.gin.app", s.mount.app.name)
 		repl.Set("http.gin.route", found.route)
@@ -44,6 +46,9 @@ func (s *slot) addPlaceholders(repl *caddy.Replacer, method, path, rawPath strin
 		}
 		if name, ok := strings.CutPrefix(key, "param."); ok {
 			return m.router().find(method, path, rawPath).params.ByName(name), true
+		}
+		if m.opts.Placeholder != nil {
+			return m.opts.Placeholder(ctx, key)
 		}
 		return nil, false
 	})

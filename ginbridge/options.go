@@ -1,6 +1,7 @@
 package ginbridge
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -36,6 +37,12 @@ type Options struct {
 
 	// Templates are loaded into the engine after it is built.
 	Templates *Templates
+
+	// Placeholder returns the value of a placeholder {http.gin.NAME} that the
+	// bridge does not know, and whether it is one. ctx is the request's. It is
+	// called when somebody asks for such a placeholder, by several requests at
+	// once, also after the request. Nil is none.
+	Placeholder func(ctx context.Context, name string) (value any, ok bool)
 }
 
 // Templates says which HTML templates to load.

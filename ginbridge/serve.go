@@ -89,7 +89,7 @@ func (m *Mount) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	s := m.slot(w, r)
 	s.vars, _ = r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		s.addPlaceholders(repl, r.Method, path, rawPath)
+		s.addPlaceholders(r.Context(), repl, r.Method, path, rawPath)
 	}
 	if s.vars != nil {
 		s.vars[slotVar] = s
