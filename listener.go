@@ -86,9 +86,8 @@ func (a *App) unmarshalListener(d *caddyfile.Dispenser) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
 		var value string
-		d.Args(&value)
-		if err := noMoreArgs(d); err != nil {
-			return err
+		if d.Args(&value); d.NextArg() {
+			return d.Errf("listener %s: option %s takes one value at most", name, option)
 		}
 		if option == "use" {
 			return d.Errf("listener %s: a set of options cannot use another", name)

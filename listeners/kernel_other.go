@@ -136,6 +136,8 @@ func (s *socket) fixed(string, Options) string { return "" }
 
 func (k *kernel) share() error { return errors.ErrUnsupported }
 
+func (k *kernel) unshare() error { return errors.ErrUnsupported }
+
 func (k *kernel) divert() {}
 
 func (k *kernel) lost() bool { return false }
@@ -166,4 +168,4 @@ func openUDP(t Target, only []netip.Addr, _ Options, _ bool) (*net.UDPConn, erro
 	return net.ListenUDP(network, net.UDPAddrFromAddrPort(t.Addr))
 }
 
-func shareUDP(*net.UDPConn) error { return errors.ErrUnsupported }
+func shareUDP(*net.UDPConn, bool) error { return errors.ErrUnsupported }

@@ -258,6 +258,15 @@ func (k *kernel) share() error {
 	return unix.SetsockoptInt(k.fd, unix.SOL_SOCKET, reusePort, 1)
 }
 
+// unshare undoes share.
+func (k *kernel) unshare() error {
+	if err := unix.SetsockoptInt(k.fd, unix.SOL_SOCKET, reusePort, 0); err != nil {
+		return err
+	}
+	forgetSharing(k.fd)
+	return nil
+}
+
 // lost reports whether the file of a Unix socket is not there any more.
 func (k *kernel) lost() bool { return k.file != nil && !k.file.exists() }
 

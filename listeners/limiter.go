@@ -4,6 +4,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -11,21 +12,32 @@ import (
 // limiter holds connections to the number that maxconn allows. Its mutex
 // guards all fields; it is held for a few instructions.
 type limiter struct {
-	log     *zap.Logger
 	address string
 
 	mu     sync.Mutex
-	most   int64 // 0: no limit
-	open   int64 // connections that were counted and are not closed
-	full   bool  // the limit was reached, and said so
+	log    *zap.Logger // of the newest configuration
+	most   int64       // 0: no limit
+	open   int64       // connections that were counted and are not closed
+	full   bool        // the limit was reached, and said so
+	hits   uint64      // how often somebody had to wait
+	timer  *time.Timer // runs while full and below the limit
 	change chan struct{}
 }
 
-// set changes the limit.
-func (l *limiter) set(most int64) {
+// calm is how long nobody must have waited until the log says that the limit
+// is not reached any more. A server that lives at its limit writes two lines
+// in that time at most, not two per connection.
+const calm = time.Second
+
+// set makes the limit that of a listener.
+func (l *limiter) set(ln *Listener) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.most = most
+	l.log = ln.log
+	l.most = ln.address.Options.number("maxconn")
+	if l.full && l.timer == nil && l.below() {
+		l.relax()
+	}
 	l.wake()
 }
 
@@ -53,11 +65,12 @@ func (l *limiter) count(done <-chan struct{}) bool {
 func (l *limiter) until(done <-chan struct{}, then func() bool) bool {
 	for {
 		l.mu.Lock()
-		if l.most == 0 || l.open < l.most {
+		if l.below() {
 			ok := then()
 			l.mu.Unlock()
 			return ok
 		}
+		l.hits++
 		if !l.full {
 			l.full = true
 			l.log.Warn("maxconn reached: clients wait until a connection is closed",
@@ -81,14 +94,33 @@ func (l *limiter) release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open--
-	// a tenth below the limit, so that a server at its limit does not write
-	// two lines per connection
-	if l.full && (l.most == 0 || l.open <= l.most-max(1, l.most/10)) {
-		l.full = false
-		l.log.Info("accepting freely again, below maxconn",
-			zap.String("address", l.address), zap.Int64("open", l.open), zap.Int64("maxconn", l.most))
+	if l.full && l.timer == nil && l.below() {
+		l.relax()
 	}
 	l.wake()
+}
+
+// below reports whether another connection is allowed. The mutex must be held.
+func (l *limiter) below() bool { return l.most == 0 || l.open < l.most }
+
+// relax has the log say that the limit is not reached any more, unless
+// somebody has to wait before long. The mutex must be held.
+func (l *limiter) relax() {
+	hits := l.hits
+	l.timer = time.AfterFunc(calm, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.timer = nil
+		switch {
+		case !l.below(): // release starts the timer again
+		case l.hits != hits:
+			l.relax()
+		default:
+			l.full = false
+			l.log.Info("accepting freely again, below maxconn",
+				zap.String("address", l.address), zap.Int64("open", l.open), zap.Int64("maxconn", l.most))
+		}
+	})
 }
 
 // wrap has the limiter told of the connection's end. The connection keeps its

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -46,6 +47,15 @@ func listenStream(ctx context.Context, network, host, portRange string, portOffs
 	return ln, nil
 }
 
+// loggerName is the name of the package's logger.
+const loggerName = "gin.listener"
+
+// logModule has a configuration's logs include or exclude [loggerName].
+type logModule struct{}
+
+// CaddyModule returns the module's name; it is not registered.
+func (logModule) CaddyModule() caddy.ModuleInfo { return caddy.ModuleInfo{ID: loggerName} }
+
 // newRequest reads what Caddy asks for.
 func newRequest(ctx context.Context, network, host, portRange string, portOffset uint) (request, error) {
 	first, _, _ := strings.Cut(portRange, "-")
@@ -53,13 +63,14 @@ func newRequest(ctx context.Context, network, host, portRange string, portOffset
 	if err != nil || port+uint64(portOffset) > 65535 {
 		return request{}, fmt.Errorf("invalid port %s+%d", portRange, portOffset)
 	}
-	req := request{port: uint16(port + uint64(portOffset)), log: caddy.Log().Named("gin.listener")}
+	req := request{port: uint16(port + uint64(portOffset)), log: caddy.Log().Named(loggerName)}
 	if req.address, err = Parse(network, host); err != nil {
 		return req, err
 	}
 	ctxCaddy, inConfig := ctx.(caddy.Context)
 	if inConfig {
 		req.config = ctxCaddy.Done()
+		req.log = ctxCaddy.Logger(logModule{})
 	}
 	if use, ok := req.address.Options["use"]; ok {
 		var app any
@@ -107,15 +118,30 @@ func (a *Address) absolute() error {
 	if strings.HasPrefix(a.Host, "@") {
 		return nil
 	}
-	path, err := filepath.Abs(a.Host)
-	if err != nil {
-		return fmt.Errorf("%s: %w", a, err)
+	path := a.Host
+	if !filepath.IsAbs(path) {
+		wd, err := os.Getwd()
+		if err != nil {
+			return fmt.Errorf("%s: %w", a, err)
+		}
+		path = wd + string(filepath.Separator) + path // not cleaned: .. goes up from where a link leads
 	}
-	if folder, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
-		path = filepath.Join(folder, filepath.Base(path))
-	}
-	a.Host = path
+	folder, name := filepath.Split(path)
+	a.Host = filepath.Join(realFolder(folder), name)
 	return nil
+}
+
+// realFolder returns a folder without symbolic links. What does not exist yet,
+// because mkdir is to make it, stays as it is.
+func realFolder(folder string) string {
+	if resolved, err := filepath.EvalSymlinks(folder); err == nil {
+		return resolved
+	}
+	above, name := filepath.Split(strings.TrimRight(folder, string(filepath.Separator)))
+	if above == "" || name == "" {
+		return filepath.Clean(folder)
+	}
+	return filepath.Join(realFolder(above), name)
 }
 
 // listen opens what is asked for, and tries again as long as retry says.
@@ -169,7 +195,7 @@ func (req request) targets(ctx context.Context) ([]Target, error) {
 // temporary reports whether an error may go away while one waits: an address,
 // an interface or a name that comes up late, a port that is being given up.
 func temporary(err error) bool {
-	for _, errno := range []syscall.Errno{syscall.EADDRNOTAVAIL, syscall.EADDRINUSE, syscall.EAFNOSUPPORT} {
+	for _, errno := range []syscall.Errno{syscall.EADDRNOTAVAIL, syscall.EADDRINUSE, syscall.EAFNOSUPPORT, syscall.ENODEV} {
 		if errors.Is(err, errno) {
 			return true
 		}

@@ -3,12 +3,15 @@ package listeners
 import (
 	"net"
 	"sync"
+
+	"go.uber.org/zap"
 )
 
 // Listener is what a configuration gets for an address: a [net.Listener] over
 // one socket or several. All methods may be called at once.
 type Listener struct {
 	address   Address
+	log       *zap.Logger
 	group     *group
 	handles   []*handle
 	keepAlive func(*net.TCPConn) // nil if Go's defaults are right
@@ -51,7 +54,7 @@ func (l *Listener) serve() {
 				case l.conns <- accepted{conn, err}:
 				case <-l.done:
 					if err == nil {
-						l.giveBack(h, conn)
+						sockets.giveBack(h.socket, unwrap(conn))
 					}
 					return
 				}
@@ -74,7 +77,7 @@ func (l *Listener) accept(h *handle) (net.Conn, error) {
 		return nil, err
 	}
 	if !limit.count(l.done) {
-		l.giveBack(h, conn)
+		sockets.giveBack(h.socket, conn)
 		return nil, l.closed()
 	}
 	if l.keepAlive != nil {
@@ -83,18 +86,6 @@ func (l *Listener) accept(h *handle) (net.Conn, error) {
 		}
 	}
 	return limit.wrap(conn), nil
-}
-
-// giveBack leaves a connection, accepted but not served, to another
-// configuration that has the socket.
-func (l *Listener) giveBack(h *handle, conn net.Conn) {
-	conn = unwrap(conn)
-	sockets.mu.Lock()
-	given := h.socket.give(conn)
-	sockets.mu.Unlock()
-	if !given {
-		_ = conn.Close()
-	}
 }
 
 // closed is the error of a closed listener.

@@ -83,8 +83,8 @@ func (o Options) Add(network, name, value string) error {
 	return nil
 }
 
-// OptionNames returns the names of the options of a network, sorted; of all
-// networks if it is empty.
+// OptionNames returns the names of the options of a network, sorted; those of
+// sets, for all networks, if it is empty.
 func OptionNames(network string) []string {
 	var names []string
 	for name, spec := range specs {

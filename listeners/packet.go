@@ -24,27 +24,33 @@ func listenPacket(ctx context.Context, network, host, portRange string, portOffs
 	port := sockets.boundPort(req.key())
 	var conn *net.UDPConn
 	var target Target
+	var only []netip.Addr
 	if req.address.Network == Systemd {
 		if target, err = activatedTarget(req.address.Host, "udp", port); err != nil {
 			return nil, err
 		}
 		conn, err = lentPacket(req.address.Host, port)
 	} else {
-		conn, target, err = req.openPackets(ctx, port)
+		conn, target, only, err = req.openPackets(ctx, port)
 	}
 	if err != nil {
 		return nil, err
 	}
-	req.log.Info("listening", zap.String("asked", req.address.At(req.port)), zap.String("address", "udp/"+target.String()),
-		zap.String("family", target.Family()), zap.Bool("v6only", target.V6Only))
-	return sockets.addPackets(conn, target), nil
+	fields := []zap.Field{zap.String("asked", req.address.At(req.port)), zap.String("address", "udp/"+target.String()),
+		zap.String("family", target.Family()), zap.Bool("v6only", target.V6Only)}
+	if len(only) > 0 {
+		fields = append(fields, zap.Stringers("packets_to", only))
+	}
+	req.log.Info("listening", fields...)
+	return shaped(sockets.addPackets(conn, target, req.address.Options.on("share")), req.address.Options), nil
 }
 
-// openPackets opens the UDP socket of an address.
-func (req request) openPackets(ctx context.Context, port uint16) (*net.UDPConn, Target, error) {
+// openPackets opens the UDP socket of an address. If there are addresses, it
+// takes packets to these only.
+func (req request) openPackets(ctx context.Context, port uint16) (_ *net.UDPConn, target Target, only []netip.Addr, err error) {
 	targets, err := req.address.resolve(ctx, port)
 	if err != nil {
-		return nil, Target{}, err
+		return nil, target, nil, err
 	}
 	for i := range targets {
 		targets[i].Network = "udp"
@@ -55,18 +61,18 @@ func (req request) openPackets(ctx context.Context, port uint16) (*net.UDPConn, 
 			options[name] = v
 		}
 	}
-	target, only := targets[0], []netip.Addr(nil)
+	target = targets[0]
 	if len(targets) > 1 {
 		target, only = spanning(targets)
 	}
 	conn, err := openUDP(target, only, options, sockets.sharePackets(target))
 	if err != nil {
-		return nil, target, explain(target, err)
+		return nil, target, nil, explain(target, err)
 	}
 	if addr, ok := conn.LocalAddr().(*net.UDPAddr); ok {
 		target = target.withPort(uint16(addr.Port))
 	}
-	return conn, target, nil
+	return conn, target, only, nil
 }
 
 // spanning returns the wildcard that covers several targets, and their
@@ -89,6 +95,7 @@ func spanning(targets []Target) (Target, []netip.Addr) {
 type packetConn struct {
 	*net.UDPConn
 	target Target
+	share  bool // the operator asked for it
 }
 
 // Unwrap returns the socket, for which QUIC has faster ways.
@@ -96,15 +103,19 @@ func (c *packetConn) Unwrap() net.PacketConn { return c.UDPConn }
 
 // Close closes the socket.
 func (c *packetConn) Close() error {
+	err := c.UDPConn.Close()
 	sockets.mu.Lock()
-	delete(sockets.packets, c)
-	sockets.mu.Unlock()
-	return c.UDPConn.Close()
+	defer sockets.mu.Unlock()
+	if _, ok := sockets.packets[c]; ok {
+		delete(sockets.packets, c)
+		sockets.separatePackets(c.target)
+	}
+	return err
 }
 
 // addPackets adds a socket to the pool.
-func (p *pool) addPackets(conn *net.UDPConn, t Target) *packetConn {
-	c := &packetConn{UDPConn: conn, target: t}
+func (p *pool) addPackets(conn *net.UDPConn, t Target, share bool) *packetConn {
+	c := &packetConn{UDPConn: conn, target: t, share: share}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.packets[c] = struct{}{}
@@ -118,9 +129,28 @@ func (p *pool) sharePackets(t Target) bool {
 	defer p.mu.Unlock()
 	found := false
 	for c := range p.packets {
-		if c.target.overlaps(t) && shareUDP(c.UDPConn) == nil {
+		if c.target.overlaps(t) && shareUDP(c.UDPConn, true) == nil {
 			found = true
 		}
 	}
 	return found
+}
+
+// separatePackets makes those of our UDP sockets exclusive again that shared
+// only with one that is gone. The mutex must be held.
+func (p *pool) separatePackets(gone Target) {
+	for c := range p.packets {
+		if !c.share && c.target.overlaps(gone) && !p.contendedPackets(c) {
+			_ = shareUDP(c.UDPConn, false)
+		}
+	}
+}
+
+func (p *pool) contendedPackets(c *packetConn) bool {
+	for other := range p.packets {
+		if other != c && other.target.overlaps(c.target) {
+			return true
+		}
+	}
+	return false
 }

@@ -61,14 +61,20 @@ func udpConn(file *os.File) (*net.UDPConn, error) {
 	return udp, nil
 }
 
-func shareUDP(conn *net.UDPConn) error {
+// shareUDP lets other sockets be bound to the address that ask for it too, or
+// no longer.
+func shareUDP(conn *net.UDPConn, share bool) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return err
 	}
+	value := 0
+	if share {
+		value = 1
+	}
 	var set error
 	err = raw.Control(func(fd uintptr) {
-		set = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, reusePort, 1)
+		set = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, reusePort, value)
 	})
 	if err != nil {
 		return err

@@ -61,9 +61,9 @@ func (p *pool) listen(ctx context.Context, req request, targets []Target) (*List
 	g := p.groups[req.key()]
 	fresh := g == nil
 	if fresh {
-		g = &group{key: req.key(), port: req.port, limit: limiter{log: req.log, address: req.address.At(req.port)}}
+		g = &group{key: req.key(), port: req.port, limit: limiter{address: req.address.At(req.port)}}
 	}
-	l := &Listener{group: g, address: req.address, done: make(chan struct{})}
+	l := &Listener{group: g, address: req.address, log: req.log, done: make(chan struct{})}
 	handles, err := p.openAll(ctx, req, g.port, targets)
 	if err != nil && fresh {
 		if fallback, ok := req.address.Options["fallback"]; ok && errors.Is(err, syscall.EADDRINUSE) {
@@ -71,12 +71,13 @@ func (p *pool) listen(ctx context.Context, req request, targets []Target) (*List
 		}
 	}
 	if err != nil {
+		p.separate()
 		return nil, err
 	}
 	l.handles = handles
 	g.port = handles[0].port()
 	g.listeners = append(g.listeners, l)
-	g.limit.set(req.address.Options.number("maxconn"))
+	g.limit.set(l)
 	p.groups[g.key] = g
 	return l, nil
 }
@@ -197,6 +198,40 @@ func (p *pool) overlapping(t Target) []*socket {
 	return own
 }
 
+// separate makes those of our sockets exclusive again that had to share with
+// others which are gone.
+func (p *pool) separate() {
+	for t, s := range p.sockets {
+		if s.shares && !p.contended(t) {
+			s.setExclusive()
+		}
+	}
+}
+
+// contended reports whether another socket of ours overlaps with a target.
+func (p *pool) contended(t Target) bool {
+	if p.succeeded(t) {
+		return true
+	}
+	for s := range p.retiring {
+		if s.target.overlaps(t) {
+			return true
+		}
+	}
+	return false
+}
+
+// succeeded reports whether another socket that configurations share overlaps
+// with a target.
+func (p *pool) succeeded(t Target) bool {
+	for u := range p.sockets {
+		if u != t && u.overlaps(t) {
+			return true
+		}
+	}
+	return false
+}
+
 // release takes a handle back. The socket goes with its last handle.
 func (p *pool) release(h *handle) {
 	h.close()
@@ -209,21 +244,27 @@ func (p *pool) release(h *handle) {
 	if p.sockets[s.target] == s {
 		delete(p.sockets, s.target)
 	}
-	for u := range p.sockets {
-		if u.overlaps(s.target) {
-			p.retiring[s] = struct{}{}
-			go s.retire(p)
-			return
-		}
+	if p.succeeded(s.target) {
+		p.retiring[s] = struct{}{}
+		go s.retire(p)
+		return
 	}
 	s.close()
 }
 
-// bequeath gives a connection of a retiring socket to the socket that now
-// stands for its local address, or closes it.
-func (p *pool) bequeath(conn net.Conn) {
+// giveBack leaves a connection that was accepted but not served to another
+// configuration that has the socket, or to the socket's heir.
+func (p *pool) giveBack(s *socket, conn net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !s.give(conn) {
+		p.bequeath(conn)
+	}
+}
+
+// bequeath gives a connection to the socket that now stands for its local
+// address, or closes it. The mutex must be held.
+func (p *pool) bequeath(conn net.Conn) {
 	var heir *socket
 	if addr, ok := conn.LocalAddr().(*net.TCPAddr); ok {
 		local := addr.AddrPort()
@@ -251,8 +292,7 @@ func (p *pool) leave(l *Listener) {
 		delete(p.groups, g.key)
 		return
 	}
-	newest := g.listeners[len(g.listeners)-1]
-	g.limit.set(newest.address.Options.number("maxconn"))
+	g.limit.set(g.listeners[len(g.listeners)-1])
 }
 
 // boundPort returns the port at which an address is bound now.

@@ -25,15 +25,16 @@ func (a Address) resolve(ctx context.Context, port uint16) ([]Target, error) {
 	}
 	targets := make([]Target, len(ips))
 	for i, ip := range ips {
-		targets[i] = Target{Network: "tcp", Addr: netip.AddrPortFrom(ip, port), V6Only: ip.Is6()}
+		targets[i] = Target{Network: "tcp", Addr: netip.AddrPortFrom(ip, port), V6Only: ip.Is6(), Device: a.Options["device"].Text}
 	}
 	return targets, nil
 }
 
 // wildcard returns the targets for all addresses of the network's families.
 func (a Address) wildcard(port uint16) ([]Target, error) {
-	v4 := Target{Network: "tcp", Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), port)}
-	v6 := Target{Network: "tcp", Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), port), V6Only: true}
+	device := a.Options["device"].Text
+	v4 := Target{Network: "tcp", Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), port), Device: device}
+	v6 := Target{Network: "tcp", Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), port), Device: device, V6Only: true}
 	if a.Network == IPv4 {
 		return []Target{v4}, nil
 	}
@@ -108,7 +109,7 @@ func (e *familyError) Error() string {
 	}
 	texts := make([]string, len(e.ips))
 	for i, ip := range e.ips {
-		texts[i] = ip.String()
+		texts[i] = ip.Unmap().String()
 	}
 	return fmt.Sprintf("%s has no %s address, only %s; retry=10s waits for one", e.what, e.family, list(texts))
 }

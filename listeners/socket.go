@@ -119,6 +119,13 @@ func (s *socket) setShare() error {
 	return err
 }
 
+// setExclusive undoes setShare, unless the operator asked for sharing.
+func (s *socket) setExclusive() {
+	if s.shares && !s.options.on("share") {
+		s.shares = s.unshare() != nil
+	}
+}
+
 // take returns a connection that waits, or nil. It takes no lock if there is
 // none.
 func (s *socket) take() net.Conn {
@@ -178,7 +185,9 @@ func (s *socket) retire(p *pool) {
 		conn := s.take()
 		for err == nil {
 			if conn != nil {
+				p.mu.Lock()
 				p.bequeath(conn)
+				p.mu.Unlock()
 			}
 			if conn = s.take(); conn == nil {
 				conn, err = ln.Accept()
@@ -190,6 +199,7 @@ func (s *socket) retire(p *pool) {
 	defer p.mu.Unlock()
 	delete(p.retiring, s)
 	s.close()
+	p.separate()
 }
 
 // port returns the port of the handle's socket.

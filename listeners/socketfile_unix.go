@@ -72,7 +72,7 @@ func (f *socketFile) own(options Options) error {
 			return &fs.PathError{Op: "chmod", Path: f.path, Err: err}
 		}
 		if err := chownNoFollow(fd, f.path, uid, gid); err != nil {
-			_ = chmodNoFollow(fd, f.path, uint32(stat.Mode)&0o777)
+			_ = chmodNoFollow(fd, f.path, uint32(stat.Mode)&0o777) //nolint:unconvert // 16 bits on macOS and FreeBSD
 			return &fs.PathError{Op: "chown", Path: f.path, Err: fmt.Errorf("%w; giving a socket to another user or group takes root, or CAP_CHOWN, or membership in the group", err)}
 		}
 	}

@@ -80,8 +80,6 @@ func (s *socket) fixed(name string, after Options) string {
 	switch {
 	case name == "mptcp" && (after["mptcp"].Text == "on" && !s.mptcp || after["mptcp"].Text == "off" && s.mptcp):
 		return "a socket is of MPTCP from its start or never" + instead
-	case name == "device":
-		return "a socket is bound to a device from its start or never" + instead
 	case name == "share" && after.on("share") != s.options.on("share"):
 		return "a socket is shared from its start or never" + instead
 	case (name == "rcvbuf" || name == "sndbuf") && had != has:
@@ -111,7 +109,7 @@ func (k *kernel) report() map[string]string {
 		case specs[name].bare == "on":
 			report[name] = "on"
 		default:
-			report[name] = strconv.Itoa(n)
+			report[name] = strconv.FormatUint(uint64(uint32(n)), 10)
 		}
 	}
 	if k.mptcp {

@@ -17,9 +17,12 @@ type spec struct {
 	networks []string
 	bare     string // the value of an option without one; empty if it needs one
 	parse    func(string) (Value, error)
+	noSet    bool // not for sets of options, which have no network
 }
 
-func (s spec) on(network string) bool { return network == "" || slices.Contains(s.networks, network) }
+func (s spec) on(network string) bool {
+	return network == "" && !s.noSet || slices.Contains(s.networks, network)
+}
 
 var (
 	anyIP  = []string{IPv4, IPv6, Dual}
@@ -49,7 +52,7 @@ var specs = map[string]spec{
 	"sndbuf":       {networks: tcp, parse: size},
 	"tos":          {networks: tcp, parse: count(0, 255)},
 	"transparent":  {networks: anyIP, bare: "on", parse: toggle},
-	"use":          {networks: opened, parse: name("the name of a listener of the global option gin", 64)},
+	"use":          {networks: opened, parse: name("the name of a listener of the global option gin", 64), noSet: true},
 	"user":         {networks: file, parse: name("a user", 64)},
 	"user_timeout": {networks: tcp, parse: span(time.Millisecond, 24*time.Hour, time.Millisecond)},
 }

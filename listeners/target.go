@@ -2,6 +2,7 @@ package listeners
 
 import (
 	"net/netip"
+	"strings"
 )
 
 // Target is one address as the kernel binds it.
@@ -18,10 +19,12 @@ func (t Target) String() string {
 	if t.Path != "" {
 		return t.Path
 	}
-	if t.Device != "" {
-		return t.Addr.String() + "%" + t.Device // as ss does
+	addr := t.Addr.String()
+	if t.Device == "" {
+		return addr
 	}
-	return t.Addr.String()
+	colon := strings.LastIndexByte(addr, ':')
+	return addr[:colon] + "%" + t.Device + addr[colon:]
 }
 
 // Family returns the family of the socket, in words.

@@ -236,7 +236,7 @@ func probeUnix(path string) error {
 	case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENOENT):
 		return nil
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return fmt.Errorf("a socket is there that this process may not connect to, so it counts as served: %w", err)
+		return &fs.PathError{Op: "connect to the socket", Path: path, Err: err} // it counts as served
 	}
 	// connected; its queue is full (EAGAIN); or it is of another type (EPROTOTYPE)
 	return os.NewSyscallError("bind", syscall.EADDRINUSE)

@@ -71,7 +71,7 @@ var badConfigs = map[string]badConfig{
 		says: []string{`gin_route: the Gin app "hello" is not served by any gin handler of this configuration`}},
 	"mode":        {global: "gin {\nmode fast\n}", directives: "gin hello", says: []string{`mode: "fast" is not one of release, debug, test`}},
 	"no mode":     {global: "gin {\nmode\n}", directives: "gin hello", says: []string{"mode wants one value"}},
-	"gin options": {global: "gin {\nmodus debug\n}", directives: "gin hello", says: []string{`unknown global option "modus" of gin; the options are: mode`}},
+	"gin options": {global: "gin {\nmodus debug\n}", directives: "gin hello", says: []string{`unknown global option "modus" of gin; the options are: listener, mode`}},
 	"module":      {directives: "gin opt-module", says: []string{"opt-module has no word to say"}},
 	// the mode is set by then, and has to be set back
 	"late error in debug mode": {global: "gin {\nmode debug\n}", directives: "gin hello {\nconfig {\nfail_build\n}\n}", says: []string{"fail_build is set"}},
