@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"context"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -111,7 +113,13 @@ func TestExampleCaddyfileServes(t *testing.T) {
 		t.Fatal("Caddyfile.example has no global options")
 	}
 	sites = strings.NewReplacer("8080", "$HTTP", "8443", "$HTTPS").Replace(sites)
-	s := testcaddy.Start(t, testcaddy.Config{Sites: sites})
+	s := testcaddy.Start(t, testcaddy.Config{Global: "auto_https disable_redirects", Sites: sites, Exclusive: true})
+	socket := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(s.Dir, "caddy-gin.sock"))
+	}}}
+	if resp, err := socket.Get("http://unix/ping"); err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("over the Unix socket: %v, %v", resp, err)
+	}
 	for _, protocol := range testcaddy.Protocols {
 		client := testcaddy.Client(t, protocol)
 		resp, err := client.Get(s.URL(protocol, "/greeting"))

@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -83,6 +84,11 @@ type Config struct {
 	Global string   // further global options
 	Sites  string   // the rest of the Caddyfile
 	Env    []string // further variables, at start only
+
+	// Exclusive gives the server ports that are not reserved: for networks
+	// that share with nobody, such as ipv4/.
+	Exclusive bool
+	Wrap      []string // a command, and its first arguments, that executes Caddy in its own place
 }
 
 // Server is a running Caddy.
@@ -127,7 +133,11 @@ func TryStart(t testing.TB, config Config) (*Server, error) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s := &Server{Dir: dir, HTTPPort: Port(t), HTTPSPort: Port(t), t: t, exited: make(chan struct{})}
+	port := Port
+	if config.Exclusive {
+		port = FreePort
+	}
+	s := &Server{Dir: dir, HTTPPort: port(t), HTTPSPort: port(t), t: t, exited: make(chan struct{})}
 	socket := filepath.Join(dir, "admin.sock")
 	s.admin = &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -138,7 +148,8 @@ func TryStart(t testing.TB, config Config) (*Server, error) {
 	if err := os.WriteFile(file, []byte(s.Expand(config)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.cmd = exec.Command(Binary(t), "run", "--config", file)
+	command := append(slices.Clone(config.Wrap), Binary(t), "run", "--config", file)
+	s.cmd = exec.Command(command[0], command[1:]...)
 	s.cmd.Dir = dir
 	s.cmd.Env = append(append(os.Environ(), s.environment()...), config.Env...)
 	pipe, err := s.cmd.StderrPipe()
