@@ -149,6 +149,15 @@ func (a *App) Cleanup() error {
 	return nil
 }
 
+// Acquire keeps what the configuration holds until Release. It is false if
+// that is released already. Listener wrappers that serve the configuration's
+// requests over connections of others call it, as Caddy's server does not tell
+// of those.
+func (a *App) Acquire() bool { return a.generation.Acquire() }
+
+// Release ends what Acquire began.
+func (a *App) Release() { a.generation.Release() }
+
 // eventHandler makes a function an event handler. It is a struct because the
 // events app logs it as JSON.
 type eventHandler struct{ run func() }

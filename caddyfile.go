@@ -40,6 +40,7 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //	    fallthrough
 //	    base_path                 <path>
 //	    timeout                   <duration>
+//	    stream_close_delay        <duration>
 //	    max_multipart_memory      <size>
 //	    redirect_trailing_slash   [true|false]
 //	    redirect_fixed_path       [true|false]
@@ -98,6 +99,18 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return d.Errf("timeout: %q is not a positive duration such as 500ms, 30s or 1h", text)
 			}
 			h.Timeout = caddy.Duration(timeout)
+			return nil
+		},
+		"stream_close_delay": func() error {
+			var text string
+			if err := oneArg(d, &text); err != nil {
+				return err
+			}
+			delay, err := caddy.ParseDuration(text)
+			if err != nil || delay < 0 {
+				return d.Errf("stream_close_delay: %q is not a duration such as 30s, 5m or 1h", text)
+			}
+			h.StreamCloseDelay = caddy.Duration(delay)
 			return nil
 		},
 		"max_multipart_memory": func() error {

@@ -64,6 +64,16 @@ type Handler struct {
 	// is hijacked, is a stream, which has no deadline. Default: none.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
+	// How long the app's streams may go on after their configuration has been
+	// replaced. They end one by one, at equal intervals within this time, so
+	// that clients do not come back all at once. Streams are hijacked
+	// connections, which are closed, and event streams and WebSockets over
+	// HTTP/2, whose request context is cancelled; an answer whose handler has
+	// not returned a quarter of the delay later (five seconds at most) is cut.
+	// Other answers, such as a slow download, are left alone. Default: none,
+	// streams go on for as long as they like.
+	StreamCloseDelay caddy.Duration `json:"stream_close_delay,omitempty"`
+
 	// How many bytes of a multipart form to keep in memory; the rest goes to
 	// temporary files. Default: as the app has it; Gin's is 32 MiB.
 	MaxMultipartMemory *int64 `json:"max_multipart_memory,omitempty"`
@@ -170,6 +180,7 @@ func (h *Handler) options() (ginbridge.Options, error) {
 	opts := ginbridge.Options{
 		BasePath:               strings.TrimSuffix(caddy.NewReplacer().ReplaceKnown(h.BasePath, ""), "/"),
 		Timeout:                time.Duration(h.Timeout),
+		StreamCloseDelay:       time.Duration(h.StreamCloseDelay),
 		MaxMultipartMemory:     h.MaxMultipartMemory,
 		RedirectTrailingSlash:  h.RedirectTrailingSlash,
 		RedirectFixedPath:      h.RedirectFixedPath,
@@ -188,6 +199,9 @@ func (h *Handler) options() (ginbridge.Options, error) {
 	}
 	if opts.Timeout < 0 {
 		return opts, fmt.Errorf("timeout: %s is negative", opts.Timeout)
+	}
+	if opts.StreamCloseDelay < 0 {
+		return opts, fmt.Errorf("stream_close_delay: %s is negative", opts.StreamCloseDelay)
 	}
 	if n := h.MaxMultipartMemory; n != nil && *n < 0 {
 		return opts, fmt.Errorf("max_multipart_memory: %d is negative", *n)

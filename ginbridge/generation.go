@@ -30,6 +30,16 @@ const (
 	gone = math.MinInt64 / 2
 )
 
+// What a user adds to Generation.refs. Requests are in the lower half, so that
+// their number can be told.
+const (
+	request = 1
+	holder  = 1 << 32 // a connection, or whoever called Acquire
+)
+
+// requests returns the number of requests in a value of Generation.refs.
+func requests(refs int64) int { return int(uint32(refs)) }
+
 // Generation is what all Gin apps of one configuration have in common: their
 // life. It goes through these states:
 //
@@ -45,7 +55,7 @@ type Generation struct {
 	id     uint64
 	logger *zap.Logger
 
-	refs     atomic.Int64  // requests and connections, or gone
+	refs     atomic.Int64  // requests and holders, or gone
 	http3    atomic.Bool   // requests came over HTTP/3
 	unused   chan struct{} // gets a value when refs falls to 0 while draining
 	draining chan struct{} // closed by Drain
@@ -66,7 +76,7 @@ type Generation struct {
 	releasers []releaser
 	mounts    []*Mount
 	servers   map[*caddyhttp.Server]struct{} // whose connections are counted
-	hijacks   map[*hijack]struct{}
+	streams   map[*stream]struct{}
 }
 
 // generations lists those that are live or draining, in the order of their
@@ -93,7 +103,7 @@ func NewGeneration(logger *zap.Logger) *Generation {
 		stopTasks: cancel,
 		tasksDone: make(chan struct{}),
 		servers:   make(map[*caddyhttp.Server]struct{}),
-		hijacks:   make(map[*hijack]struct{}),
+		streams:   make(map[*stream]struct{}),
 	}
 }
 
@@ -140,11 +150,13 @@ func (g *Generation) Start(live func() bool) {
 
 // Drain announces that the configuration is being replaced or the process
 // stops: it closes the channel of Draining and cancels the goroutines of
-// App.Go. Calls after the first do nothing.
+// App.Go. Streams end within the Options.StreamCloseDelay of their app, if it
+// has one. Calls after the first do nothing.
 func (g *Generation) Drain() {
 	g.drainOnce.Do(func() {
 		g.mu.Lock()
 		g.drainedAt = time.Now()
+		g.stopStreams()
 		g.mu.Unlock()
 		close(g.draining)
 		g.stopTasks()
@@ -164,25 +176,32 @@ func (g *Generation) watch(server *caddyhttp.Server) {
 	server.RegisterConnState(func(_ net.Conn, state http.ConnState) {
 		switch state {
 		case http.StateNew:
-			g.refs.Add(1)
+			g.refs.Add(holder)
 		case http.StateClosed, http.StateHijacked: // a hijacked one is counted by trackHijack
-			g.done()
+			g.Release()
 		}
 	})
 }
 
-// acquire counts a user in. It is false if the generation is released.
-func (g *Generation) acquire() bool {
-	if g.refs.Add(1) > 0 {
+// Acquire counts a user in: until its Release, the generation keeps what it
+// holds. It is false if the generation is released.
+func (g *Generation) Acquire() bool { return g.enter(holder) }
+
+// Release counts a user out.
+func (g *Generation) Release() { g.leave(holder) }
+
+// enter is Acquire for a request or a holder.
+func (g *Generation) enter(user int64) bool {
+	if g.refs.Add(user) > 0 {
 		return true
 	}
-	g.refs.Add(-1)
+	g.refs.Add(-user)
 	return false
 }
 
-// done counts a user out.
-func (g *Generation) done() {
-	if g.refs.Add(-1) != 0 {
+// leave is Release for a request or a holder.
+func (g *Generation) leave(user int64) {
+	if g.refs.Add(-user) != 0 {
 		return
 	}
 	select {

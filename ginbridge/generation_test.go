@@ -80,20 +80,20 @@ func TestFailedGenerationIsReleasedAtOnce(t *testing.T) {
 
 func TestNobodyCanAcquireAReleasedGeneration(t *testing.T) {
 	app, _ := newTestApp(t)
-	if !app.gen.acquire() {
+	if !app.gen.Acquire() {
 		t.Error("not acquired before the start")
 	}
 	app.gen.Start(alive)
 	app.gen.Retire(false, 0)
 	hasten(app.gen)
-	if !app.gen.acquire() {
+	if !app.gen.Acquire() {
 		t.Error("not acquired while draining, though in use")
 	}
-	app.gen.done()
-	app.gen.done()
+	app.gen.Release()
+	app.gen.Release()
 	awaitRelease(t, app.gen)
 	for range 3 {
-		if app.gen.acquire() {
+		if app.gen.Acquire() {
 			t.Error("acquired after its release")
 		}
 	}
@@ -106,10 +106,10 @@ func TestGenerationWithoutUsersSettles(t *testing.T) {
 	app.gen.Start(alive)
 	drained := time.Now()
 	app.gen.Retire(false, 0)
-	if !app.gen.acquire() {
+	if !app.gen.Acquire() {
 		t.Error("not acquired right after the start of draining")
 	}
-	app.gen.done()
+	app.gen.Release()
 	select {
 	case at := <-released:
 		if d := at.Sub(drained); d < settle {
@@ -138,14 +138,14 @@ func TestGenerationIsReleasedOnceAfterItsLastUser(t *testing.T) {
 			clients.Go(func() {
 				<-begun
 				for range 500 {
-					if !app.gen.acquire() {
+					if !app.gen.Acquire() {
 						refused.Add(1)
 						continue
 					}
 					users.Add(1)
 					served.Add(1)
 					users.Add(-1)
-					app.gen.done()
+					app.gen.Release()
 				}
 			})
 		}
@@ -198,7 +198,7 @@ func TestDrainTwice(t *testing.T) {
 func TestRetireAtExitReleasesByForceAfterTheGracePeriod(t *testing.T) {
 	app, logs := newTestApp(t)
 	app.gen.Start(alive)
-	if !app.gen.acquire() {
+	if !app.gen.Acquire() {
 		t.Fatal("not acquired")
 	}
 	start := time.Now()
@@ -212,8 +212,8 @@ func TestRetireAtExitReleasesByForceAfterTheGracePeriod(t *testing.T) {
 	if n := logs.FilterMessageSnippet("exiting before the last requests").Len(); n != 1 {
 		t.Errorf("%d entries about the user, want 1", n)
 	}
-	app.gen.done() // the user ends after all
-	if app.gen.acquire() {
+	app.gen.Release() // the user ends after all
+	if app.gen.Acquire() {
 		t.Error("acquired after its release")
 	}
 }

@@ -4,51 +4,41 @@ import (
 	"io"
 	"net"
 	"runtime"
-	"sync"
+	"time"
 )
 
-// hijack is a connection that a handler took over. It counts as a user of its
-// generation until the handler closes it.
-type hijack struct {
-	gen  *Generation
-	conn net.Conn
-	once sync.Once
-}
-
-// end counts the connection out. It may be called often.
-func (h *hijack) end() {
-	h.once.Do(func() {
-		h.gen.mu.Lock()
-		delete(h.gen.hijacks, h)
-		h.gen.mu.Unlock()
-		h.gen.done()
-	})
-}
-
-// hijackedConn is what the handler gets.
+// hijackedConn is a connection that a handler took over, as the handler gets
+// it. It counts as a user of its generation until the handler closes it.
 type hijackedConn struct {
 	net.Conn
-	hijack *hijack
+	stream *stream
 }
 
 // trackHijack counts conn in, as long as the request it came from still holds
 // the generation. A connection that the app forgets without closing it counts
-// until the garbage collector finds it, as the runtime closes it then.
-func (g *Generation) trackHijack(conn net.Conn) *hijackedConn {
-	h := &hijack{gen: g, conn: conn}
-	g.refs.Add(1)
-	g.mu.Lock()
-	g.hijacks[h] = struct{}{}
-	g.mu.Unlock()
-	c := &hijackedConn{conn, h}
-	runtime.AddCleanup(c, (*hijack).end, h)
+// until the garbage collector finds it, as the runtime closes it then. delay is
+// Options.StreamCloseDelay; when it is over, conn is closed, but counts until
+// its handler has noticed.
+func (g *Generation) trackHijack(conn net.Conn, delay time.Duration) *hijackedConn {
+	g.refs.Add(holder)
+	s := &stream{gen: g, delay: delay, hijacked: true, stop: func() { _ = conn.Close() }}
+	s.begin()
+	c := &hijackedConn{conn, s}
+	runtime.AddCleanup(c, (*stream).endHijack, s)
 	return c
+}
+
+// endHijack counts a connection out. It may be called often.
+func (s *stream) endHijack() {
+	if s.end() {
+		s.gen.Release()
+	}
 }
 
 // Close closes the connection and counts it out.
 func (c *hijackedConn) Close() error {
 	err := c.Conn.Close()
-	c.hijack.end()
+	c.stream.endHijack()
 	return err
 }
 

@@ -15,11 +15,11 @@ func hijackOne(t *testing.T, g *Generation) (server *hijackedConn, client net.Co
 	t.Helper()
 	conn, client := net.Pipe()
 	t.Cleanup(func() { _ = client.Close() })
-	if !g.acquire() {
+	if !g.Acquire() {
 		t.Fatal("the generation is released")
 	}
-	server = g.trackHijack(conn)
-	g.done()
+	server = g.trackHijack(conn, 0)
+	g.Release()
 	return server, client
 }
 
@@ -29,7 +29,7 @@ func collected(g *Generation, rounds int) bool {
 	for range rounds {
 		runtime.GC()
 		g.mu.Lock()
-		n := len(g.hijacks)
+		n := len(g.streams)
 		g.mu.Unlock()
 		if n == 0 {
 			return true

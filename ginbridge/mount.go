@@ -52,6 +52,9 @@ func (g *Generation) Mount(ctx caddy.Context, name string, builder EngineBuilder
 	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
 		m.logged, m.fullDuplex = server.Logs != nil, server.EnableFullDuplex
 		g.watch(server)
+		if opts.StreamCloseDelay > 0 {
+			server.RegisterConnContext(withConn)
+		}
 	}
 	m.router = sync.OnceValue(func() *router { return newRouter(engine, routes) })
 	m.slots.New = func() any { return newSlot(m, false) }

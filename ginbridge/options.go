@@ -25,6 +25,13 @@ type Options struct {
 	// handler is called. 0 is none.
 	Timeout time.Duration
 
+	// StreamCloseDelay is within which time after Drain the streams of the app
+	// end: hijacked connections are closed, and the request contexts of event
+	// streams and of CONNECT are cancelled, at equal intervals. An answer whose
+	// handler goes on for another quarter of the delay (five seconds at most) is
+	// cut. 0 is never.
+	StreamCloseDelay time.Duration
+
 	// These set the field of the same name of gin.Engine.
 	MaxMultipartMemory     *int64
 	RedirectTrailingSlash  *bool

@@ -2,7 +2,6 @@ package ginbridge
 
 import (
 	"context"
-	"maps"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -108,8 +107,10 @@ func (g *Generation) end() {
 	settled := time.NewTimer(time.Until(g.drainedAt.Add(wait)))
 	g.mu.Unlock()
 	defer settled.Stop()
+	kept := false
 	select {
 	case <-settled.C:
+		kept = g.logUse()
 	case <-g.hurry:
 	}
 	for !g.refs.CompareAndSwap(0, gone) {
@@ -120,6 +121,9 @@ func (g *Generation) end() {
 			g.release()
 			return
 		}
+	}
+	if kept {
+		g.logEnd()
 	}
 	select {
 	case <-g.tasksDone:
@@ -134,14 +138,19 @@ func (g *Generation) end() {
 func (g *Generation) abandon() {
 	users := g.refs.Add(gone) - gone
 	g.mu.Lock()
-	hijacks := slices.Collect(maps.Keys(g.hijacks))
+	var hijacks []*stream
+	for s := range g.streams {
+		if s.hijacked {
+			hijacks = append(hijacks, s)
+		}
+	}
 	g.mu.Unlock()
-	for _, h := range hijacks {
-		_ = h.conn.Close()
-		h.end()
+	for _, s := range hijacks {
+		s.stop()
+		s.endHijack()
 	}
 	g.logger.Warn("exiting before the last requests have ended; their connections are closed",
-		zap.Uint64("generation", g.id), zap.Int64("users", users), zap.Int("hijacked", len(hijacks)))
+		zap.Uint64("generation", g.id), zap.Int("requests", requests(users)), zap.Int("hijacked", len(hijacks)))
 }
 
 func (g *Generation) release() {

@@ -42,10 +42,12 @@ type slot struct {
 	prefix      string          // stripped before the app saw the path
 	path        string          // what the app was given, against changes by Gin
 	rawPath     string
-	body        *requestBody // nil unless it matters how much of it is read
-	failure     error        // set by Fail
-	poisoned    bool         // a handler panicked
-	ip          []string     // header value of the last client; never changed, only replaced
+	body        *requestBody            // nil unless it matters how much of it is read
+	failure     error                   // set by Fail
+	answer      *answer                 // nil unless it is a stream
+	cancel      context.CancelCauseFunc // of ctx; nil without Options.StreamCloseDelay
+	poisoned    bool                    // a handler panicked
+	ip          []string                // header value of the last client; never changed, only replaced
 }
 
 // String is for an operator who writes {http.vars.http.gin}.
@@ -75,7 +77,7 @@ func (m *Mount) Handles(r *http.Request) bool {
 // The error, if any, is what Caddy is to answer with; nothing has been
 // written then.
 func (m *Mount) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
-	if !m.gen.acquire() {
+	if !m.gen.enter(request) {
 		return caddyhttp.Error(http.StatusServiceUnavailable, errGone)
 	}
 	if r.ProtoMajor == 3 && !m.gen.http3.Load() {
@@ -83,7 +85,7 @@ func (m *Mount) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	}
 	path, rawPath, inside := m.strip(r.URL)
 	if !inside {
-		m.gen.done()
+		m.gen.leave(request)
 		return caddyhttp.Error(http.StatusNotFound, errOutside)
 	}
 	s := m.slot(w, r)
@@ -94,10 +96,16 @@ func (m *Mount) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	if s.vars != nil {
 		s.vars[slotVar] = s
 	}
+	if m.opts.StreamCloseDelay > 0 {
+		var ctx context.Context
+		ctx, s.cancel = context.WithCancelCause(r.Context())
+		defer s.cancel(nil)
+		r = r.WithContext(ctx)
+	}
 	if m.opts.Timeout > 0 {
 		return s.serveWithin(m.opts.Timeout, w, r, path, rawPath)
 	}
-	defer m.gen.done()
+	defer m.gen.leave(request)
 	err := s.serve(w, r, path, rawPath)
 	m.observe(s.ctx, s.traced, s.c.FullPath(), s.c.Errors)
 	s.recycle()
@@ -138,6 +146,10 @@ func (s *slot) serve(w http.ResponseWriter, r *http.Request, path, rawPath strin
 
 	returned := false
 	defer func() {
+		if s.answer != nil {
+			s.answer.finish()
+			s.answer = nil
+		}
 		if r.MultipartForm != nil || s.c.Request != r {
 			removeUploads(r, s.c.Request) // the app may have replaced it before parsing
 		}

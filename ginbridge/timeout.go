@@ -52,7 +52,7 @@ func (s *slot) serveWithin(d time.Duration, w http.ResponseWriter, r *http.Reque
 
 	done := make(chan error, 1)
 	go func() {
-		defer s.mount.gen.done()
+		defer s.mount.gen.leave(request)
 		err := errAbort // stays if a handler calls runtime.Goexit
 		defer func() { done <- err }()
 		err = s.serve(tw, own, path, rawPath)

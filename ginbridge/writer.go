@@ -20,6 +20,7 @@ type writer struct {
 	slot                *slot
 	push                bool // made for HTTP/2, see pushWriter
 	wrote               bool // the final header, or some of the body
+	flushed             bool
 	hijacked            bool
 	hijackFailed        bool // Gin believes the header written since
 	fullDuplex          bool // the handler asked for it
@@ -33,7 +34,7 @@ var connectionHeaders = [...]string{"Connection", "Keep-Alive", "Proxy-Connectio
 
 func (w *writer) reset(beneath http.ResponseWriter) {
 	w.ResponseWriter = beneath
-	w.wrote, w.hijacked, w.hijackFailed, w.redirect = false, false, false, ""
+	w.wrote, w.flushed, w.hijacked, w.hijackFailed, w.redirect = false, false, false, false, ""
 	w.fullDuplex = w.slot.mount.fullDuplex
 }
 
@@ -124,7 +125,12 @@ func (w *writer) FlushError() error {
 	if !w.ready() {
 		return nil
 	}
-	return http.NewResponseController(w.ResponseWriter).Flush()
+	err := http.NewResponseController(w.ResponseWriter).Flush()
+	if err == nil && !w.flushed {
+		w.flushed = true
+		w.slot.flushed()
+	}
+	return err
 }
 
 // Hijack takes the connection over; the error is http.ErrNotSupported where
@@ -136,7 +142,7 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	w.hijacked = true
-	tracked := w.slot.mount.gen.trackHijack(conn)
+	tracked := w.slot.mount.gen.trackHijack(conn, w.slot.mount.opts.StreamCloseDelay)
 	// whoever has rw has the connection: both its halves keep tracked alive
 	rw.Writer.Reset(tracked) // it is empty
 	if rw.Reader.Buffered() == 0 {
