@@ -1,5 +1,5 @@
 // Command caddy is the Caddy that the end-to-end tests start: the plugin, the
-// demonstration app, and the apps of package testapps.
+// example apps, and the apps of package testapps.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 
 	_ "github.com/caddy-gin/caddy-gin"
 	_ "github.com/caddy-gin/caddy-gin/examples/hello"
+	_ "github.com/caddy-gin/caddy-gin/examples/orders"
 	_ "github.com/caddy-gin/caddy-gin/internal/testcaddy/testapps"
 )
 
