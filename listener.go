@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-gin/caddy-gin/listeners"
+	_ "github.com/caddy-gin/caddy-gin/listeners/seamless" // the listener wrapper
 )
 
 // provisionListeners reads the named sets of options.

@@ -1,0 +1,180 @@
+package seamless
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go/http3"
+	"golang.org/x/net/http2"
+
+	"github.com/caddy-gin/caddy-gin/listeners"
+)
+
+// epoch is a time during which the settings of an address did not change: an
+// http.Server with its connections.
+type epoch struct {
+	front    *front   // constant
+	settings settings // constant
+	server   *http.Server
+
+	listeners int          // that are being served; guarded by the registry's mutex
+	closing   bool         // it is being shut down; guarded likewise
+	conns     atomic.Int64 // open connections that were not hijacked
+
+	quic struct {
+		sync.Mutex
+		server *http3.Server // for connections over QUIC; nil until there is one
+	}
+}
+
+// settings are what a connection gets from the server that accepted it.
+type settings struct {
+	tls, http1, http2             bool
+	policies                      string
+	read, readHeader, write, idle time.Duration
+	maxHeaderBytes                int
+}
+
+func settingsOf(server *http.Server, at address, policies string) settings {
+	return settings{
+		tls: at.tls, http1: at.http1, http2: at.http2, policies: policies,
+		read: server.ReadTimeout, readHeader: server.ReadHeaderTimeout,
+		write: server.WriteTimeout, idle: server.IdleTimeout,
+		maxHeaderBytes: server.MaxHeaderBytes,
+	}
+}
+
+// newEpoch mirrors the http.Server that Caddy made.
+func newEpoch(f *front, s settings, caddy *http.Server) *epoch {
+	e := &epoch{front: f, settings: s}
+	e.server = &http.Server{
+		Handler:           e,
+		ReadTimeout:       s.read,
+		ReadHeaderTimeout: s.readHeader,
+		WriteTimeout:      s.write,
+		IdleTimeout:       s.idle,
+		MaxHeaderBytes:    s.maxHeaderBytes,
+		ErrorLog:          f.errorLog,
+		HTTP2:             caddy.HTTP2,
+		Protocols:         new(http.Protocols),
+		TLSNextProto:      make(map[string]func(*http.Server, *tls.Conn, http.Handler)),
+		ConnState:         e.connState,
+		ConnContext:       e.connContext,
+	}
+	e.server.Protocols.SetHTTP1(s.http1)
+	if s.http2 {
+		// as Caddy does: with TLS, ALPN decides
+		e.server.Protocols.SetUnencryptedHTTP2(true)
+		_ = http2.ConfigureServer(e.server, new(http2.Server)) //nolint:staticcheck // it has no successor that net/http uses for other connections
+	}
+	return e
+}
+
+// ServeHTTP passes a request to the server of the current configuration. Where
+// that has other settings, the connection ends with the answer, and with other
+// TLS connection policies without one.
+func (e *epoch) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	m := e.front.current.Load()
+	switch {
+	case m == nil:
+		e.serveSuccessor(w, r)
+		return
+	case m.epoch == e:
+	case m.wrapper.policies != e.settings.policies:
+		misdirected(w, r)
+		return
+	case r.ProtoMajor < 3: // over HTTP/3 nothing would say so without losing requests
+		w.Header().Set("Connection", "close") // with HTTP/2, GOAWAY
+	}
+	if m.altSvc != nil && r.ProtoMajor < 3 {
+		w.Header()["Alt-Svc"] = m.altSvc // with room for no other, so that nobody appends to it
+	}
+	m.ServeHTTP(w, r)
+}
+
+// ServeHTTP passes a request to the member's server.
+func (m *member) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if m.users != nil && m.users.Acquire() {
+		defer m.users.Release()
+	}
+	m.wrapper.server.ServeHTTP(w, r)
+}
+
+// connState counts connections.
+func (e *epoch) connState(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		e.conns.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		e.lost()
+	}
+}
+
+// lost counts a connection out.
+func (e *epoch) lost() {
+	if e.conns.Add(-1) > 0 {
+		return
+	}
+	if m := e.front.current.Load(); m == nil || m.epoch != e {
+		fronts.ended(e)
+	}
+}
+
+// http3 returns the server for connections over QUIC.
+func (e *epoch) http3() *http3.Server {
+	e.quic.Lock()
+	defer e.quic.Unlock()
+	if e.quic.server == nil {
+		e.quic.server = &http3.Server{
+			Handler:        e,
+			MaxHeaderBytes: e.settings.maxHeaderBytes,
+			IdleTimeout:    e.settings.idle,
+		}
+	}
+	return e.quic.server
+}
+
+// takeHTTP3 returns the servers of a front's connections over QUIC, which get
+// new ones. The registry's mutex must be held.
+func (f *front) takeHTTP3() []*http3.Server {
+	var servers []*http3.Server
+	for _, e := range f.epochs {
+		e.quic.Lock()
+		if e.quic.server != nil {
+			servers = append(servers, e.quic.server)
+			e.quic.server = nil
+		}
+		e.quic.Unlock()
+	}
+	return servers
+}
+
+// shutDownHTTP3 ends connections over QUIC after their requests, or after the
+// grace period, if there is one.
+func shutDownHTTP3(servers []*http3.Server, grace time.Duration) {
+	ctx, cancel := context.Background(), context.CancelFunc(func() {})
+	if grace > 0 {
+		ctx, cancel = context.WithTimeout(ctx, grace)
+	}
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, server := range servers {
+		wg.Go(func() { _ = server.Shutdown(ctx) })
+	}
+	wg.Wait()
+}
+
+// connContext runs the functions that modules of the current configuration
+// have registered for new connections. Peers of Unix sockets are asked for by
+// later configurations too.
+func (e *epoch) connContext(ctx context.Context, conn net.Conn) context.Context {
+	if m := e.front.current.Load(); m != nil && m.caddy.ConnContext != nil {
+		ctx = m.caddy.ConnContext(ctx, conn)
+	}
+	return listeners.WithPeer(ctx, conn)
+}
