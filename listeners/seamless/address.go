@@ -7,6 +7,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-gin/caddy-gin/listeners"
 )
 
 // address is an address of a server, as Caddy opens it.
@@ -18,7 +20,7 @@ type address struct {
 
 // addressesOf lists the addresses for which Caddy calls WrapListener, in the
 // order of caddyhttp.App.Start.
-func addressesOf(server *caddyhttp.Server, app *caddyhttp.App) []address {
+func addressesOf(server *caddyhttp.Server, app *caddyhttp.App, sets listeners.Sets) []address {
 	var all []address
 	for i, listen := range server.Listen {
 		na, err := caddy.ParseNetworkAddress(listen)
@@ -34,7 +36,7 @@ func addressesOf(server *caddyhttp.Server, app *caddyhttp.App) []address {
 			one := na.At(offset)
 			tls := len(server.TLSConnPolicies) > 0 && int(one.StartPort) != httpPort(app)
 			if has("h1") || has("h2") && tls || has("h2c") {
-				all = append(all, address{key: keyOf(one), na: one, tls: tls, http1: has("h1"), http2: has("h2") || has("h2c")})
+				all = append(all, address{key: keyOf(one, sets), na: one, tls: tls, http1: has("h1"), http2: has("h2") || has("h2c")})
 			}
 		}
 	}
@@ -43,7 +45,7 @@ func addressesOf(server *caddyhttp.Server, app *caddyhttp.App) []address {
 
 // addressesOf lists the addresses of the wrapper's server.
 func (w *Wrapper) addressesOf() []address {
-	all := addressesOf(w.server, w.httpApp())
+	all := addressesOf(w.server, w.httpApp(), setsOf(w.ctx))
 	for i, at := range all {
 		all[i].http3 = w.HTTP3 && at.tls && !at.na.IsUnixNetwork() && !at.na.IsFdNetwork()
 	}
@@ -76,13 +78,39 @@ func (w *Wrapper) checkHTTP3() error {
 	return nil
 }
 
-// keyOf returns an address without the options, which may change.
-func keyOf(na caddy.NetworkAddress) string {
-	na.Host, _, _ = strings.Cut(na.Host, "|")
-	if !strings.HasPrefix(na.Network, "unix/") {
-		na.Host, _, _ = strings.Cut(na.Host, "?")
+// keyOf returns an address without what may change while its socket stays the
+// same: the mode of a Unix socket and the options, but for the device. Sets are
+// those that the option use may refer to.
+func keyOf(na caddy.NetworkAddress, sets listeners.Sets) string {
+	switch {
+	case listeners.Ours(na.Network):
+		parsed, err := listeners.Parse(na.Network, na.Host)
+		if err != nil {
+			return na.String() // opening it will fail
+		}
+		if sets != nil {
+			if with, err := parsed.WithSet(sets); err == nil {
+				parsed = with
+			}
+		}
+		na.Host = parsed.Host
+		if device, ok := parsed.Options["device"]; ok {
+			na.Host += "?device=" + device.Text
+		}
+	case na.IsUnixNetwork():
+		na.Host, _, _ = strings.Cut(na.Host, "|")
 	}
 	return na.String()
+}
+
+// setsOf returns the named sets of options of a configuration, or nil.
+func setsOf(ctx caddy.Context) listeners.Sets {
+	val, err := ctx.AppIfConfigured("gin")
+	if err != nil {
+		return nil
+	}
+	sets, _ := val.(listeners.Sets)
+	return sets
 }
 
 func httpPort(app *caddyhttp.App) int {

@@ -43,7 +43,7 @@ func key(t *testing.T, address string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return keyOf(na)
+	return keyOf(na, nil)
 }
 
 // fixedListener is a listener that is bound to addresses.

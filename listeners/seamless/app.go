@@ -90,10 +90,16 @@ func (a *App) Stop() error {
 	return nil
 }
 
+// Cleanup is Stop for a configuration that failed after it had started.
+func (a *App) Cleanup() error { return a.Stop() }
+
 // portFollows reports whether the port of HTTP/3 is that which TCP gets.
 func portFollows(at address) bool {
 	return at.na.StartPort == 0 || strings.Contains(at.na.Host, "fallback=")
 }
 
 // Interface guards
-var _ caddy.App = (*App)(nil)
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

@@ -21,6 +21,7 @@ type epoch struct {
 	front    *front   // constant
 	settings settings // constant
 	server   *http.Server
+	inbox    *inbox // connections that listeners of other epochs have accepted
 
 	listeners int          // that are being served; guarded by the registry's mutex
 	closing   bool         // it is being shut down; guarded likewise
@@ -66,12 +67,14 @@ func newEpoch(f *front, s settings, caddy *http.Server) *epoch {
 		ConnState:         e.connState,
 		ConnContext:       e.connContext,
 	}
+	e.inbox = newInbox(f)
 	e.server.Protocols.SetHTTP1(s.http1)
 	if s.http2 {
 		// as Caddy does: with TLS, ALPN decides
 		e.server.Protocols.SetUnencryptedHTTP2(true)
 		_ = http2.ConfigureServer(e.server, new(http2.Server)) //nolint:staticcheck // it has no successor that net/http uses for other connections
 	}
+	go func() { _ = e.server.Serve(e.inbox) }() // until it is closed
 	return e
 }
 
@@ -88,13 +91,21 @@ func (e *epoch) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case m.wrapper.policies != e.settings.policies:
 		misdirected(w, r)
 		return
-	case r.ProtoMajor < 3: // over HTTP/3 nothing would say so without losing requests
-		w.Header().Set("Connection", "close") // with HTTP/2, GOAWAY
+	default:
+		endAfter(w, r)
 	}
 	if m.altSvc != nil && r.ProtoMajor < 3 {
 		w.Header()["Alt-Svc"] = m.altSvc // with room for no other, so that nobody appends to it
 	}
 	m.ServeHTTP(w, r)
+}
+
+// endAfter has an HTTP/1 connection end with the answer. Later versions go on
+// until they are idle: Go's GOAWAY loses requests that are on their way.
+func endAfter(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close")
+	}
 }
 
 // ServeHTTP passes a request to the member's server.
@@ -157,10 +168,7 @@ func (f *front) takeHTTP3() []*http3.Server {
 // shutDownHTTP3 ends connections over QUIC after their requests, or after the
 // grace period, if there is one.
 func shutDownHTTP3(servers []*http3.Server, grace time.Duration) {
-	ctx, cancel := context.Background(), context.CancelFunc(func() {})
-	if grace > 0 {
-		ctx, cancel = context.WithTimeout(ctx, grace)
-	}
+	ctx, cancel := within(grace)
 	defer cancel()
 	var wg sync.WaitGroup
 	for _, server := range servers {

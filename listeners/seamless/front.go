@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -26,9 +27,17 @@ type registry struct {
 
 var fronts = registry{fronts: make(map[string]*front)}
 
+func init() {
+	// for requests over connections to addresses that the last configuration
+	// does not have; for the others, Caddy waits by waiting for parked.Accept
+	caddy.OnExit(func(context.Context) { fronts.drain() })
+}
+
 // front serves the connections of an address across configurations.
 type front struct {
 	key      string                 // constant
+	port     int                    // of TCP, or 0; constant once there is a member
+	last     *Wrapper               // of the member that joined last
 	current  atomic.Pointer[member] // nil if no configuration has the address
 	errorLog *log.Logger            // constant
 	members  []*member              // in the order in which they joined
@@ -72,8 +81,13 @@ func (r *registry) join(m *member) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	m.front = r.front(m.address.key)
-	m.front.members = append(m.front.members, m)
+	f := r.front(m.address.key)
+	if addr, ok := m.ln.Addr().(*net.TCPAddr); ok {
+		f.port = addr.Port
+	}
+	f.last = m.wrapper
+	f.members = append(f.members, m)
+	m.front = f
 }
 
 // known reports whether a configuration has an address already.
@@ -140,8 +154,8 @@ func (r *registry) commit(m *member) {
 	m.front.elect()
 	m.epoch.listeners++
 	go func(e *epoch) {
-		_ = e.server.Serve(m.ln) // until leave closes the listener
-		r.unserved(e, m)
+		_ = e.server.Serve(gate{m.ln, m}) // until leave closes the listener
+		r.unserved(e)
 	}(m.epoch)
 }
 
@@ -173,7 +187,7 @@ func (r *registry) leave(m *member) {
 
 // unserved decides what becomes of an epoch's connections when a listener of
 // it has been closed.
-func (r *registry) unserved(e *epoch, m *member) {
+func (r *registry) unserved(e *epoch) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if e.listeners--; e.listeners > 0 {
@@ -184,7 +198,7 @@ func (r *registry) unserved(e *epoch, m *member) {
 	}
 	if now := e.front.current.Load(); now == nil && r.successor(e, nil) == nil || now != nil && now.wrapper.policies != e.settings.policies {
 		e.closing = true
-		go r.shutDown(e, m.wrapper)
+		go r.shutDown(e)
 		return
 	}
 	r.tidy(e.front) // connections go on, and end with their next answer
@@ -192,7 +206,7 @@ func (r *registry) unserved(e *epoch, m *member) {
 
 // drain waits for the requests of addresses that no configuration has any
 // more, if the process exits.
-func (r *registry) drain(m *member) {
+func (r *registry) drain() {
 	if !caddy.Exiting() {
 		return
 	}
@@ -206,19 +220,19 @@ func (r *registry) drain(m *member) {
 	r.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, e := range epochs {
-		wg.Go(func() { r.shutDown(e, m.wrapper) })
+		wg.Go(func() { r.shutDown(e) })
 	}
 	wg.Wait()
 }
 
 // shutDown closes an epoch's idle connections at once and the others after
 // their requests, or after the grace period, as Caddy does.
-func (r *registry) shutDown(e *epoch, w *Wrapper) {
-	ctx, cancel := context.Background(), context.CancelFunc(func() {})
+func (r *registry) shutDown(e *epoch) {
+	r.mu.Lock()
+	w := e.front.last
+	r.mu.Unlock()
 	grace := w.grace()
-	if grace > 0 {
-		ctx, cancel = context.WithTimeout(ctx, grace)
-	}
+	ctx, cancel := within(grace)
 	defer cancel()
 	var quic sync.WaitGroup
 	quic.Go(func() { _ = e.http3().Shutdown(ctx) })
@@ -235,6 +249,14 @@ func (r *registry) shutDown(e *epoch, w *Wrapper) {
 	r.tidy(e.front)
 }
 
+// within returns a context that ends after a grace period; 0 is none.
+func within(grace time.Duration) (context.Context, context.CancelFunc) {
+	if grace > 0 {
+		return context.WithTimeout(context.Background(), grace)
+	}
+	return context.WithCancel(context.Background())
+}
+
 // ended is called when an epoch may have lost its last connection.
 func (r *registry) ended(e *epoch) {
 	r.mu.Lock()
@@ -246,8 +268,12 @@ func (r *registry) ended(e *epoch) {
 // last of them. The mutex must be held.
 func (r *registry) tidy(f *front) {
 	f.epochs = slices.DeleteFunc(f.epochs, func(e *epoch) bool {
-		return e.listeners == 0 && e.conns.Load() == 0 && !e.closing &&
+		ended := e.listeners == 0 && e.conns.Load() == 0 && !e.closing &&
 			!slices.ContainsFunc(f.members, func(m *member) bool { return m.epoch == e })
+		if ended {
+			_ = e.inbox.Close()
+		}
+		return ended
 	})
 	if len(f.epochs) == 0 && len(f.members) == 0 && f.quic == nil && r.fronts[f.key] == f {
 		delete(r.fronts, f.key)

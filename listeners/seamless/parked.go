@@ -29,7 +29,7 @@ func (p *parked) Accept() (net.Conn, error) {
 		return conn, nil
 	}
 	<-p.member.stopped
-	fronts.drain(p.member)
+	fronts.drain()
 	return nil, net.ErrClosed
 }
 

@@ -3,19 +3,16 @@ package seamless
 import (
 	"net"
 	"net/http"
-	"strings"
+	"reflect"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // serveSuccessor serves a request that came over a connection to an address
-// which no configuration with the wrapper has any more. The connection ends
-// with the answer.
+// which no configuration with the wrapper has any more.
 func (e *epoch) serveSuccessor(w http.ResponseWriter, r *http.Request) {
-	if r.ProtoMajor < 3 {
-		w.Header().Set("Connection", "close")
-	}
+	endAfter(w, r)
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	fronts.mu.Lock()
 	next := fronts.successor(e, local)
@@ -40,12 +37,15 @@ func misdirected(w http.ResponseWriter, r *http.Request) {
 // no configuration with the wrapper has any more: that of another front which
 // is bound to an address that covers it, such as 0.0.0.0 for 127.0.0.1, or one
 // of the active configuration that has the address without the wrapper. It is
-// nil if there is none, or if it might have other TLS connection policies. The
-// mutex must be held. If local is nil, it tells whether there can be one.
+// nil if there is none, or if it might have other TLS connection policies. If
+// local is nil, it tells whether there can be one. The mutex must be held.
 func (r *registry) successor(e *epoch, local net.Addr) http.Handler {
 	for _, f := range r.fronts {
 		m := f.current.Load()
-		if m != nil && m.wrapper.policies == e.settings.policies && (local == nil && sameFamily(e.front, f) || covers(m.ln, local)) {
+		if m == nil || m.wrapper.policies != e.settings.policies || f.port == 0 || f.port != e.front.port {
+			continue
+		}
+		if local == nil || covers(m.ln, local) {
 			return m
 		}
 	}
@@ -55,15 +55,11 @@ func (r *registry) successor(e *epoch, local net.Addr) http.Handler {
 	return stockServer(e.front.key)
 }
 
-// sameFamily reports whether two fronts are of Unix sockets, or both are not.
-func sameFamily(a, b *front) bool {
-	return strings.Contains(a.key, "unix") == strings.Contains(b.key, "unix")
-}
-
 // stockServer returns the server of the active configuration that has an
 // address, or nil.
 func stockServer(key string) http.Handler {
-	val, err := caddy.ActiveContext().AppIfConfigured("http")
+	ctx := caddy.ActiveContext()
+	val, err := ctx.AppIfConfigured("http")
 	if err != nil {
 		return nil
 	}
@@ -72,7 +68,7 @@ func stockServer(key string) http.Handler {
 		return nil
 	}
 	for _, server := range app.Servers {
-		for _, at := range addressesOf(server, app) {
+		for _, at := range addressesOf(server, app, setsOf(ctx)) {
 			if at.key == key && !at.tls {
 				return server
 			}
@@ -84,6 +80,9 @@ func stockServer(key string) http.Handler {
 // covers reports whether a listener takes connections to a local address.
 func covers(ln net.Listener, local net.Addr) bool {
 	addrs := []net.Addr{ln.Addr()}
+	if isTLS(ln) { // it hides what it is made of
+		ln, _ = reflect.ValueOf(ln).Elem().FieldByName("Listener").Interface().(net.Listener)
+	}
 	if several, ok := ln.(interface{ Addrs() []net.Addr }); ok {
 		addrs = several.Addrs()
 	}

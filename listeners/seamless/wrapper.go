@@ -40,7 +40,9 @@ type Wrapper struct {
 	ctx      caddy.Context
 	server   *caddyhttp.Server
 	policies string // see policiesOf
-	log      *zap.Logger
+	// what Caddy makes of the policies
+	tlsConfig func() *tls.Config
+	log       *zap.Logger
 
 	mu        sync.Mutex // guards the rest
 	addresses []address  // in the order in which Caddy opens them
@@ -71,7 +73,10 @@ func (w *Wrapper) Provision(ctx caddy.Context) error {
 	if w.policies, err = policiesOf(server); err != nil {
 		return err
 	}
+	w.tlsConfig = sync.OnceValue(func() *tls.Config { return server.TLSConnPolicies.TLSConfig(ctx) })
 	server.RegisterConnContext(recognise)
+	// when a configuration fails late, its modules are cleaned up in any order
+	context.AfterFunc(ctx, w.leave)
 	if err := w.checkHTTP3(); err != nil {
 		return err
 	}
@@ -135,15 +140,14 @@ func (w *Wrapper) warn(at address) {
 	}
 }
 
-// Cleanup ends the parts in fronts that are left: those of a configuration that
-// failed to start.
-func (w *Wrapper) Cleanup() error {
+// leave ends the parts in fronts that are left: those of a configuration that
+// failed.
+func (w *Wrapper) leave() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, m := range w.members {
 		m.leave()
 	}
-	return nil
 }
 
 // httpApp returns the HTTP app of the wrapper's configuration.
@@ -155,9 +159,6 @@ func (w *Wrapper) httpApp() *caddyhttp.App {
 	app, _ := val.(*caddyhttp.App)
 	return app
 }
-
-// tlsConfig returns what Caddy makes of the TLS connection policies.
-func (w *Wrapper) tlsConfig() *tls.Config { return w.server.TLSConnPolicies.TLSConfig(w.ctx) }
 
 // grace returns how long requests may go on when their server stops; 0 is for
 // ever.
@@ -231,5 +232,4 @@ var (
 	_ caddy.Provisioner     = (*Wrapper)(nil)
 	_ caddy.ListenerWrapper = (*Wrapper)(nil)
 	_ caddyfile.Unmarshaler = (*Wrapper)(nil)
-	_ caddy.CleanerUpper    = (*Wrapper)(nil)
 )
