@@ -34,6 +34,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/caddy-gin/caddy-gin/internal/children"
 )
 
 // serverCommand is the subcommand by which ginbench starts itself as the
@@ -112,8 +114,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
 	ctx, cancel := context.WithCancel(ctx)
-	family := &family{ctx: ctx, dir: dir}
-	defer family.wait()
+	family := &children.Family{Ctx: ctx, Dir: dir}
+	defer family.Wait()
 	defer cancel() // ends the children
 	systems, err := start(family, o)
 	if err != nil {
@@ -121,7 +123,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}
 
 	turn := func(s *system, d time.Duration) (result, error) {
-		if err := family.failed(); err != nil {
+		if err := family.Failed(); err != nil {
 			return result{}, err
 		}
 		return load(ctx, s, o.connections, d)

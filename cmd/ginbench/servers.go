@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/caddy-gin/caddy-gin/internal/children"
 )
 
 // What every system answers.
@@ -53,7 +55,7 @@ func serveGin(args []string) error {
 // startCaddy starts one Caddy with a server for each of its systems. The
 // configuration is JSON because a Caddyfile cannot give respond a header
 // without another handler before it.
-func startCaddy(f *family, path string, systems []*system, ginTCP, ginUnix string) error {
+func startCaddy(f *children.Family, path string, systems []*system, ginTCP, ginUnix string) error {
 	type object = map[string]any
 	type list = []any
 	proxy := func(dial string) object {
@@ -81,11 +83,12 @@ func startCaddy(f *family, path string, systems []*system, ginTCP, ginUnix strin
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(f.dir, "caddy.json")
+	file := filepath.Join(f.Dir, "caddy.json")
 	if err := os.WriteFile(file, config, 0o600); err != nil {
 		return err
 	}
-	return f.start("Caddy", path, "run", "--config", file)
+	_, err = f.Start("Caddy", path, "run", "--config", file)
+	return err
 }
 
 // nginxConfig is nginx as a proxy that keeps its connections; what is not
@@ -118,16 +121,17 @@ http {
 }
 `
 
-func startNginx(f *family, path string, systems []*system, ginTCP, ginUnix string) error {
+func startNginx(f *children.Family, path string, systems []*system, ginTCP, ginUnix string) error {
 	user := ""
 	if os.Geteuid() == 0 {
 		user = "user root;" // who may enter the folder of the socket
 	}
-	config := strings.NewReplacer("$DIR", f.dir, "$USER", user, "$GIN_TCP", ginTCP, "$GIN_UNIX", ginUnix,
+	config := strings.NewReplacer("$DIR", f.Dir, "$USER", user, "$GIN_TCP", ginTCP, "$GIN_UNIX", ginUnix,
 		"$LISTEN_TCP", systems[nginxTCP].address, "$LISTEN_UNIX", systems[nginxUnix].address).Replace(nginxConfig)
-	file := filepath.Join(f.dir, "nginx.conf")
+	file := filepath.Join(f.Dir, "nginx.conf")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return err
 	}
-	return f.start("nginx", path, "-c", file, "-p", f.dir)
+	_, err := f.Start("nginx", path, "-c", file, "-p", f.Dir)
+	return err
 }

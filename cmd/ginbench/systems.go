@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+
+	"github.com/caddy-gin/caddy-gin/internal/children"
 )
 
 // system is one way to serve the app.
@@ -30,8 +32,8 @@ const (
 )
 
 // start starts everything and waits until it answers.
-func start(f *family, o options) ([]*system, error) {
-	ports, err := freePorts(numSystems)
+func start(f *children.Family, o options) ([]*system, error) {
+	ports, err := children.FreePorts(numSystems)
 	if err != nil {
 		return nil, err
 	}
@@ -44,13 +46,13 @@ func start(f *family, o options) ([]*system, error) {
 		nginxTCP:   {name: "nginx tcp"},
 		nginxUnix:  {name: "nginx unix"},
 	}
-	socket := filepath.Join(f.dir, "gin.sock")
+	socket := filepath.Join(f.Dir, "gin.sock")
 
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	if err := f.start("plain Gin", self, serverCommand, ports[ginAlone], socket); err != nil {
+	if _, err := f.Start("plain Gin", self, serverCommand, ports[ginAlone], socket); err != nil {
 		return nil, err
 	}
 	caddy, err := caddyBinary(f, o)
@@ -60,7 +62,7 @@ func start(f *family, o options) ([]*system, error) {
 	if err := startCaddy(f, caddy, systems, ports[ginAlone], socket); err != nil {
 		return nil, err
 	}
-	if nginx := findNginx(); nginx != "" {
+	if nginx := children.Program("nginx"); nginx != "" {
 		systems[nginxTCP].address, systems[nginxUnix].address = ports[nginxTCP], ports[nginxUnix]
 		if err := startNginx(f, nginx, systems, ports[ginAlone], socket); err != nil {
 			return nil, err
@@ -70,48 +72,23 @@ func start(f *family, o options) ([]*system, error) {
 		if s.address == "" {
 			continue
 		}
-		if err := f.ready(s); err != nil {
+		if err := f.Await("an answer of "+s.name, func(ctx context.Context) error { return probe(ctx, s) }); err != nil {
 			return nil, err
 		}
 	}
 	return systems, nil
 }
 
-// freePorts returns n addresses of 127.0.0.1 that nobody listened on a moment
-// ago.
-func freePorts(n int) ([]string, error) {
-	var addresses []string
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer ln.Close() // not before all are chosen
-		addresses = append(addresses, ln.Addr().String())
-	}
-	return addresses, nil
-}
-
-// findNginx returns the path of nginx, or "" if it is not installed.
-func findNginx() string {
-	for _, name := range []string{"nginx", "/usr/sbin/nginx", "/usr/local/sbin/nginx"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	return ""
-}
-
 // caddyBinary returns the Caddy to measure, built if none was given.
-func caddyBinary(f *family, o options) (string, error) {
+func caddyBinary(f *children.Family, o options) (string, error) {
 	if o.caddy != "" {
 		return filepath.Abs(o.caddy)
 	}
-	path := filepath.Join(f.dir, "caddy")
+	path := filepath.Join(f.Dir, "caddy")
 	if runtime.GOOS == "windows" {
 		path += ".exe"
 	}
-	build := exec.CommandContext(f.ctx, "go", "build", "-o", path, "github.com/caddy-gin/caddy-gin/cmd/caddy")
+	build := exec.CommandContext(f.Ctx, "go", "build", "-o", path, "github.com/caddy-gin/caddy-gin/cmd/caddy")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building Caddy: %w\n%s", err, out)
 	}

@@ -1,0 +1,91 @@
+package storm
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Result is what became of a load. It is complete when [Run] returns.
+type Result struct {
+	Load
+
+	// Requests counts what was answered and what failed. A message of a
+	// WebSocket, and an event of a stream, count as one each.
+	Requests int64 `json:"requests"`
+	// Failed counts the failures of each kind.
+	Failed map[Kind]int64 `json:"failed,omitempty"`
+	// Errors has the first error of each kind.
+	Errors map[Kind]string `json:"errors,omitempty"`
+
+	// Opened counts the connections that clients opened.
+	Opened int64 `json:"opened"`
+	// ClosedByServer counts those that ended, or were announced to end, though
+	// the client would have used them again.
+	ClosedByServer int64 `json:"closed_by_server"`
+	// Goodbyes counts the streams that the app ended by saying so.
+	Goodbyes int64 `json:"goodbyes"`
+
+	// Calm and Storm have the latencies of answers before the storm and during
+	// it. That of an event is the time since the one before.
+	Calm  Histogram `json:"calm"`
+	Storm Histogram `json:"storm"`
+
+	mu sync.Mutex // guards all but Load while clients are running
+}
+
+// Failures is the number of failed requests.
+func (r *Result) Failures() (n int64) {
+	for _, count := range r.Failed {
+		n += count
+	}
+	return n
+}
+
+// Problems describes all failures and closed connections in one line. It is ""
+// if there are none.
+func (r *Result) Problems() string {
+	var parts []string
+	for _, kind := range slices.SortedFunc(maps.Keys(r.Failed), cmp.Compare) {
+		parts = append(parts, fmt.Sprintf("%d %s (%s)", r.Failed[kind], kind, r.Errors[kind]))
+	}
+	if r.ClosedByServer > 0 {
+		parts = append(parts, fmt.Sprintf("%d connections closed by the server", r.ClosedByServer))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (r *Result) answered(latency time.Duration, storm bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Requests++
+	if storm {
+		r.Storm.add(latency)
+	} else {
+		r.Calm.add(latency)
+	}
+}
+
+func (r *Result) failed(kind Kind, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Requests++
+	if r.Failed == nil {
+		r.Failed, r.Errors = make(map[Kind]int64), make(map[Kind]string)
+	}
+	r.Failed[kind]++
+	if r.Errors[kind] == "" {
+		r.Errors[kind] = err.Error()
+	}
+}
+
+// count adds one to a counter of the result.
+func (r *Result) count(counter *int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	*counter++
+}
