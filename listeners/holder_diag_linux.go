@@ -23,20 +23,29 @@ const (
 
 // diagSockets asks the kernel for the sockets of one family on one port, as ss
 // does: all of UDP, those of TCP that listen or are only bound.
-func diagSockets(network string, v6 bool, port uint16) ([]kernelSocket, error) {
+func diagSockets(network string, v6 bool, port uint16) (list []kernelSocket, err error) {
+	err = diagDump(network, diagRequest(network, v6, port), func(data []byte) {
+		if s, ok := parseDiag(data, port, network); ok {
+			list = append(list, s)
+		}
+	})
+	return list, err
+}
+
+// diagDump asks the kernel for a list of sockets, and passes the answers on.
+func diagDump(network string, request []byte, each func(data []byte)) error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_INET_DIAG)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = unix.Close(fd) }()
 	// the kernel answers at once or never
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 2}); err != nil {
-		return nil, err
+		return err
 	}
-	if err := unix.Sendto(fd, diagRequest(network, v6, port), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return nil, err
+	if err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return err
 	}
-	var list []kernelSocket
 	buf := make([]byte, 1<<16)
 	for range diagMessages {
 		n, _, err := unix.Recvfrom(fd, buf, 0)
@@ -44,26 +53,24 @@ func diagSockets(network string, v6 bool, port uint16) ([]kernelSocket, error) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		messages, err := syscall.ParseNetlinkMessage(buf[:n])
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, m := range messages {
 			switch m.Header.Type {
 			case unix.NLMSG_DONE:
-				return list, nil
+				return nil
 			case unix.NLMSG_ERROR:
-				return nil, fmt.Errorf("the kernel cannot list %s sockets", network)
+				return fmt.Errorf("the kernel cannot list %s sockets", network)
 			case diagByFamily:
-				if s, ok := parseDiag(m.Data, port, network); ok {
-					list = append(list, s)
-				}
+				each(m.Data)
 			}
 		}
 	}
-	return nil, fmt.Errorf("more than %d messages of %s sockets", diagMessages, network)
+	return fmt.Errorf("more than %d messages of %s sockets", diagMessages, network)
 }
 
 func diagRequest(network string, v6 bool, port uint16) []byte {
@@ -74,15 +81,35 @@ func diagRequest(network string, v6 bool, port uint16) []byte {
 	if network == "tcp" {
 		protocol, states = unix.IPPROTO_TCP, 1<<diagListen|1<<diagBound
 	}
-	request := make([]byte, 0, unix.NLMSG_HDRLEN+diagRequestSize)
-	request = binary.NativeEndian.AppendUint32(request, uint32(cap(request)))
-	request = binary.NativeEndian.AppendUint16(request, diagByFamily)
-	request = binary.NativeEndian.AppendUint16(request, unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
-	request = append(request, make([]byte, 8)...) // sequence, port: one request needs neither
+	request := diagHeader(diagRequestSize)
 	request = append(request, family, protocol, 0, 0)
 	request = binary.NativeEndian.AppendUint32(request, states)
 	request = binary.BigEndian.AppendUint16(request, port)
 	return request[:cap(request)]
+}
+
+// diagHeader begins a request of a size.
+func diagHeader(size int) []byte {
+	request := make([]byte, 0, unix.NLMSG_HDRLEN+size)
+	request = binary.NativeEndian.AppendUint32(request, uint32(cap(request)))
+	request = binary.NativeEndian.AppendUint16(request, diagByFamily)
+	request = binary.NativeEndian.AppendUint16(request, unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
+	return append(request, make([]byte, 8)...) // sequence, port: one request needs neither
+}
+
+// diagAttribute returns an attribute of an answer, or nil.
+func diagAttribute(attributes []byte, name uint16) []byte {
+	for len(attributes) >= unix.SizeofNlAttr {
+		size := int(binary.NativeEndian.Uint16(attributes))
+		if size < unix.SizeofNlAttr || size > len(attributes) {
+			return nil
+		}
+		if binary.NativeEndian.Uint16(attributes[2:]) == name {
+			return attributes[unix.SizeofNlAttr:size]
+		}
+		attributes = attributes[min((size+3)&^3, len(attributes)):]
+	}
+	return nil
 }
 
 // parseDiag parses a struct inet_diag_msg and the attributes that follow.
@@ -100,18 +127,11 @@ func parseDiag(data []byte, port uint16, network string) (kernelSocket, bool) {
 		addr = netip.AddrFrom16([16]byte(data[8:24]))
 	}
 	wildcard := familyMaybeDual
-	for rest := data[diagAnswerSize:]; len(rest) >= unix.SizeofNlAttr; {
-		size := int(binary.NativeEndian.Uint16(rest))
-		if size < unix.SizeofNlAttr || size > len(rest) {
-			break
+	if v6only := diagAttribute(data[diagAnswerSize:], diagV6Only); len(v6only) > 0 {
+		wildcard = familyDual
+		if v6only[0] != 0 {
+			wildcard = familyIPv6
 		}
-		if binary.NativeEndian.Uint16(rest[2:]) == diagV6Only && size > unix.SizeofNlAttr {
-			wildcard = familyDual
-			if rest[unix.SizeofNlAttr] != 0 {
-				wildcard = familyIPv6
-			}
-		}
-		rest = rest[min((size+3)&^3, len(rest)):]
 	}
 	s.setAddr(addr, port, wildcard)
 	return s, true

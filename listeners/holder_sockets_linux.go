@@ -158,6 +158,9 @@ func unixSockets(path string) []kernelSocket {
 			list = append(list, s)
 		}
 	}
+	if !abstract {
+		list = atFile(path, list)
+	}
 	return list
 }
 
