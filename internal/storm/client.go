@@ -32,7 +32,6 @@ type client struct {
 	run   *run
 	pool  *pool
 	rand  *rand.Rand
-	first bool // no request has been made
 	ready bool // run knows that the client is at work
 }
 
@@ -68,17 +67,15 @@ func (c *client) think() time.Duration {
 	case Think:
 		return time.Duration(c.rand.Int64N(int64(5 * time.Millisecond)))
 	case Idle:
-		if c.first { // not all at once
-			return time.Duration(c.rand.Int64N(int64(time.Second)))
+		if c.ready {
+			return time.Second
 		}
-		return time.Second
 	}
 	return 0
 }
 
 func (c *client) answered(latency time.Duration) {
-	c.first = false
-	c.pool.result.answered(latency, c.run.storming())
+	c.pool.result.answered(latency, c.run.calm.Load(), c.run.storming())
 }
 
 // fail notes a failure, and waits a little, so that a server that is not there

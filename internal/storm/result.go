@@ -59,13 +59,14 @@ func (r *Result) Problems() string {
 	return strings.Join(parts, ", ")
 }
 
-func (r *Result) answered(latency time.Duration, storm bool) {
+func (r *Result) answered(latency time.Duration, calm, storm bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.Requests++
-	if storm {
+	switch {
+	case storm:
 		r.Storm.add(latency)
-	} else {
+	case calm: // the time before says more of the clients
 		r.Calm.add(latency)
 	}
 }

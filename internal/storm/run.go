@@ -27,7 +27,7 @@ type Plan struct {
 func Run(ctx context.Context, plan Plan) ([]*Result, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &run{end: make(chan struct{})}
+	r := &run{end: make(chan struct{}), ramp: make(chan struct{}, ramp)}
 	defer r.cleanUp()
 	var results []*Result
 	for _, load := range plan.Loads {
@@ -55,9 +55,15 @@ type run struct {
 	starts  []func(context.Context) // a client each
 	cleanup []func()
 	warm    sync.WaitGroup // clients that have yet to make their first request
+	calm    atomic.Bool    // all have
 	storm   atomic.Bool
+	ramp    chan struct{} // holds a value for each client that makes its first request
 	end     chan struct{} // closed when the clients are to end
 }
+
+// ramp is how many clients make their first request at once: thousands of
+// handshakes in one moment are another test.
+const ramp = 32
 
 // weather waits until all clients are at work, and lets calm and storm happen.
 func (r *run) weather(ctx context.Context, plan Plan) error {
@@ -71,6 +77,7 @@ func (r *run) weather(ctx context.Context, plan Plan) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	r.calm.Store(true)
 	sleep(ctx, plan.Calm)
 	r.storm.Store(true)
 	return errors.Join(plan.Storm(ctx), ctx.Err())
@@ -92,6 +99,7 @@ func (r *run) ending() bool {
 func (r *run) ready(c *client) {
 	if !c.ready {
 		c.ready = true
+		<-r.ramp
 		r.warm.Done()
 	}
 }
@@ -130,7 +138,7 @@ func (r *run) add(load Load) (*Result, error) {
 			shared = &pool{result: result, dial: dial}
 			r.cleanup = append(r.cleanup, shared.close)
 		}
-		c := &client{load: load, run: r, pool: shared, first: true, rand: rand.New(rand.NewPCG(load.Seed, uint64(i)))} //nolint:gosec // pauses are no secret
+		c := &client{load: load, run: r, pool: shared, rand: rand.New(rand.NewPCG(load.Seed, uint64(i)))} //nolint:gosec // pauses are no secret
 		r.warm.Add(1)
 		r.starts = append(r.starts, func(ctx context.Context) { r.client(ctx, c) })
 	}
@@ -139,6 +147,7 @@ func (r *run) add(load Load) (*Result, error) {
 
 // client lets a client work until the end.
 func (r *run) client(ctx context.Context, c *client) {
+	r.ramp <- struct{}{}
 	defer r.ready(c)
 	switch {
 	case c.load.Protocol == Curl:
