@@ -3,7 +3,6 @@ package seamless
 import (
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -79,12 +78,8 @@ func (a *App) Stop() error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	var grace time.Duration
-	for _, w := range a.wrappers {
-		grace = w.grace()
-	}
 	for _, at := range a.opened {
-		fronts.release(at, grace)
+		fronts.release(at, a.wrappers[0].grace()) // all have that of their configuration
 	}
 	a.opened = nil
 	return nil

@@ -79,8 +79,8 @@ func newEpoch(f *front, s settings, caddy *http.Server) *epoch {
 }
 
 // ServeHTTP passes a request to the server of the current configuration. Where
-// that has other settings, the connection ends with the answer, and with other
-// TLS connection policies without one.
+// that has other settings, see endAfter; with other TLS connection policies, the
+// connection ends and the request is not served.
 func (e *epoch) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m := e.front.current.Load()
 	switch {

@@ -201,7 +201,7 @@ func (r *registry) unserved(e *epoch) {
 		go r.shutDown(e)
 		return
 	}
-	r.tidy(e.front) // connections go on, and end with their next answer
+	r.tidy(e.front) // connections go on
 }
 
 // drain waits for the requests of addresses that no configuration has any
