@@ -26,7 +26,7 @@ func newNetwork(t *testing.T) {
 // unshare keeps the thread: it ends with the test's goroutine.
 func unshare(t *testing.T, flags int) {
 	t.Helper()
-	needRoot(t)
+	testcaddy.NeedRoot(t)
 	runtime.LockOSThread()
 	if err := unix.Unshare(flags); err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func runProgram(t *testing.T, program string, args ...string) {
 // becomeNobody takes all rights from the calling thread, and from no other.
 func becomeNobody(t *testing.T) {
 	t.Helper()
-	needRoot(t)
+	testcaddy.NeedRoot(t)
 	runtime.LockOSThread()
 	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 {
 		t.Fatal(errno)

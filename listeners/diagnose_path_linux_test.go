@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/caddy-gin/caddy-gin/internal/testcaddy"
 )
 
 func TestDiagnosePathTaken(t *testing.T) {
@@ -48,7 +50,7 @@ func TestDiagnosePathTaken(t *testing.T) {
 
 func TestDiagnoseFolderRights(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	testcaddy.NeedRoot(t)
 	dir := shortDir(t)
 	open, shut := filepath.Join(dir, "open"), filepath.Join(dir, "shut")
 	for _, folder := range []string{open, shut, filepath.Join(shut, "below")} {
@@ -81,7 +83,7 @@ func TestDiagnoseFolderRights(t *testing.T) {
 // As the liveness probe fails: the socket may not be connected to.
 func TestDiagnoseSocketThatMayNotBeProbed(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	testcaddy.NeedRoot(t)
 	dir := shortDir(t)
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
@@ -128,7 +130,7 @@ func TestDiagnosePaths(t *testing.T) {
 
 func TestDiagnoseReadOnly(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	testcaddy.NeedRoot(t)
 	dir := shortDir(t)
 	done := make(chan struct{})
 	go func() { // the test's own thread must still remove the folder

@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/caddy-gin/caddy-gin/internal/testcaddy"
 )
 
 // nobody is the uid of a user without rights.
@@ -79,7 +81,7 @@ func TestHolderChild(t *testing.T) {
 // decodes its answer, and returns its pid.
 func startChild(t *testing.T, uid uint32, dir, action string, answer any) int {
 	t.Helper()
-	needRoot(t)
+	testcaddy.NeedRoot(t)
 	cmd := exec.Command("/proc/self/exe", "-test.run=^TestHolderChild$")
 	cmd.Env = append(os.Environ(), holderChild+"="+action)
 	cmd.Dir = dir
@@ -111,19 +113,6 @@ func startChild(t *testing.T, uid uint32, dir, action string, answer any) int {
 	}
 	t.Fatalf("no answer of the child process: %s", output.String())
 	return 0
-}
-
-// needRoot skips a test that makes namespaces or changes users; with CI=true it
-// fails.
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("needs root")
-	}
-	t.Skip("needs root")
 }
 
 // testTarget makes a target of an address.

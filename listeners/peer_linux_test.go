@@ -5,49 +5,18 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/caddy-gin/caddy-gin/listeners"
+
+	"github.com/caddy-gin/caddy-gin/internal/testcaddy"
 )
-
-// peerDialAs connects as another user and group: those of a thread count,
-// which is given up afterwards.
-func peerDialAs(path string, uid, gid int) (conn net.Conn, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and never unlock
-		// the functions of these names change all threads
-		for _, call := range []struct{ number, id int }{{unix.SYS_SETRESGID, gid}, {unix.SYS_SETRESUID, uid}} {
-			id := uintptr(call.id)
-			if _, _, errno := unix.RawSyscall(uintptr(call.number), id, id, id); errno != 0 {
-				err = errno
-				return
-			}
-		}
-		conn, err = net.Dial("unix", path)
-	}()
-	<-done
-	return conn, err
-}
-
-func peerNeedRoot(t *testing.T) {
-	t.Helper()
-	switch {
-	case os.Geteuid() == 0:
-	case os.Getenv("CI") == "true":
-		t.Fatal("this test needs root")
-	default:
-		t.Skip("this test needs root")
-	}
-}
 
 func TestPeerOfOtherUsers(t *testing.T) {
 	t.Parallel()
-	peerNeedRoot(t)
+	testcaddy.NeedRoot(t)
 	dir, err := os.MkdirTemp("", "peer")
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +38,7 @@ func TestPeerOfOtherUsers(t *testing.T) {
 		{UID: 65534, GID: 65534}, {UID: 1234, GID: 1}, {UID: 0, GID: 4321}, {UID: 4294967294, GID: 4294967294}, {},
 	} {
 		want.PID = os.Getpid()
-		client, err := peerDialAs(path, want.UID, want.GID)
+		client, err := testcaddy.DialAs(path, want.UID, want.GID)
 		if err != nil {
 			t.Fatalf("%+v: %v", want, err)
 		}

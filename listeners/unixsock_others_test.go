@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/caddy-gin/caddy-gin/internal/testcaddy"
 )
 
 // eventually waits until cond is true, for what no event announces.
@@ -130,7 +132,7 @@ func TestUnixLeftOverIsReplaced(t *testing.T) {
 
 func TestUnixSocketThatIsOutOfReach(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	testcaddy.NeedRoot(t)
 	dir := shortDir(t)
 	path := filepath.Join(dir, "a.sock")
 	if err := os.Chmod(dir, 0o777); err != nil {

@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/caddy-gin/caddy-gin/internal/testcaddy"
 )
 
 // mustListen opens a Unix socket until the end of the test.
@@ -83,7 +85,7 @@ func wantGone(t *testing.T, path string) {
 
 func TestUnixModeAndOwner(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	testcaddy.NeedRoot(t)
 	path := filepath.Join(shortDir(t), "a.sock")
 	for _, c := range []struct {
 		query    string
@@ -116,7 +118,7 @@ func TestUnixModeAndOwner(t *testing.T) {
 // configuration that no longer names one left it to the one before.
 func TestUnixDroppedOwnerGoesBack(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	testcaddy.NeedRoot(t)
 	path := filepath.Join(shortDir(t), "a.sock")
 	mustListen(t, path)
 	second := mustListen(t, path+"?user=65533&group=65534|0600")
@@ -136,7 +138,7 @@ func TestUnixDroppedOwnerGoesBack(t *testing.T) {
 // for a moment.
 func TestUnixRefusedOwnerLeavesMode(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	testcaddy.NeedRoot(t)
 	dir := shortDir(t)
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
@@ -160,7 +162,7 @@ func TestUnixRefusedOwnerLeavesMode(t *testing.T) {
 
 func TestUnixFoldersAreMade(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	testcaddy.NeedRoot(t)
 	dir := shortDir(t)
 	path := filepath.Join(dir, "one", "two", "a.sock")
 	wantRefusal(t, path, "directory "+filepath.Join(dir, "one")+" does not exist", "mkdir=0750")
@@ -180,7 +182,7 @@ func TestUnixFoldersAreMade(t *testing.T) {
 // socket that was not.
 func TestUnixFoldersGoWithTheFailure(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	testcaddy.NeedRoot(t)
 	dir := shortDir(t)
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)

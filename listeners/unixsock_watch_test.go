@@ -18,6 +18,8 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
+
+	"github.com/caddy-gin/caddy-gin/internal/testcaddy"
 )
 
 // unixChild is the variable that makes the test binary a child process: what
@@ -148,7 +150,7 @@ func startUnixChild(t *testing.T, uid uint32, dir, action string) *unixProcess {
 	}
 	p.cmd.Stderr = os.Stderr
 	if uid != 0 {
-		needRoot(t)
+		testcaddy.NeedRoot(t)
 		p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	}
 	var err error
@@ -210,7 +212,7 @@ func openDir(t *testing.T) string {
 
 func TestUnixSocketIsAtNoMomentMoreOpenThanAsked(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	testcaddy.NeedRoot(t)
 	path := filepath.Join(openDir(t), "a.sock")
 	watcher := startUnixChild(t, nobody, "", "watch "+path)
 	watcher.answer(new(attempts))

@@ -90,12 +90,7 @@ func checkNobody(t *testing.T, dir string, code int, args []string, says ...stri
 
 func TestCheckWithoutRights(t *testing.T) {
 	t.Parallel()
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root")
-		}
-		t.Skip("needs root")
-	}
+	testcaddy.NeedRoot(t)
 	dir, err := os.MkdirTemp("", "ck") // all may search it, other than t.TempDir
 	if err != nil {
 		t.Fatal(err)

@@ -13,13 +13,10 @@ import (
 	"net/http/httptrace"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/caddy-gin/caddy-gin/internal/testcaddy"
 )
@@ -74,43 +71,11 @@ var peerClients = []peerClient{
 	{0, 1, "root either names_too group expression"},
 }
 
-// peerDial connects to a socket as another user and group. Those of a thread
-// count, which is given up afterwards.
-func peerDial(path string, uid, gid int) (conn net.Conn, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and never unlock
-		// the functions of these names change all threads
-		for _, call := range []struct{ number, id int }{{unix.SYS_SETRESGID, gid}, {unix.SYS_SETRESUID, uid}} {
-			id := uintptr(call.id)
-			if _, _, errno := unix.RawSyscall(uintptr(call.number), id, id, id); errno != 0 {
-				err = errno
-				return
-			}
-		}
-		conn, err = net.Dial("unix", path)
-	}()
-	<-done
-	return conn, err
-}
-
-func peerNeedRoot(t *testing.T) {
-	t.Helper()
-	switch {
-	case os.Geteuid() == 0:
-	case os.Getenv("CI") == "true":
-		t.Fatal("this test needs root")
-	default:
-		t.Skip("this test needs root")
-	}
-}
-
 // peerTransport speaks one protocol over the socket, as another user.
 func peerTransport(t *testing.T, protocol, socket string, uid, gid int) *http.Client {
 	t.Helper()
 	transport := &http.Transport{
-		DialContext:     func(context.Context, string, string) (net.Conn, error) { return peerDial(socket, uid, gid) },
+		DialContext:     func(context.Context, string, string) (net.Conn, error) { return testcaddy.DialAs(socket, uid, gid) },
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // the CA is made by the server under test
 		Protocols:       new(http.Protocols),
 	}
@@ -170,7 +135,7 @@ func peerGet(t *testing.T, client *http.Client, url string) peerAnswer {
 
 func TestUnixPeer(t *testing.T) {
 	t.Parallel()
-	peerNeedRoot(t)
+	testcaddy.NeedRoot(t)
 	for _, network := range []string{"unix", "unixsock"} {
 		t.Run(network, func(t *testing.T) {
 			t.Parallel()
