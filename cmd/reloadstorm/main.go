@@ -1,6 +1,6 @@
 // Command reloadstorm shows what clients notice of a server's reloads:
 //
-//	go run ./cmd/reloadstorm [-systems a,b] [-protocols a,b] [-behaviours a,b | -behaviours all] [-reloads n] [-interval d]
+//	go run ./cmd/reloadstorm [-systems a,b] [-protocols a,b] [-behaviours a,b | -behaviours all] [-reloads n] [-interval d] [-calm d]
 //
 // It starts servers and clients on this machine, on loopback ports that the
 // operating system chose, and reloads the servers under load, each time with
@@ -21,9 +21,9 @@
 // closed by the server if its client would have used it again. With -behaviours
 // all, the clients of all behaviours run at once.
 //
-// The clients run for a second before the reloads, which gives the latencies
-// without (calm) beside those with (storm). All share the processors: compare the
-// figures with each other, not with those of other machines.
+// The clients run for a second, or what -calm says, before the reloads, which gives
+// the latencies without (calm) beside those with (storm). All share the processors:
+// compare the figures with each other, not with those of other machines.
 //
 // The exit code is 1 if this plugin failed a request or closed a connection.
 package main
@@ -36,7 +36,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
@@ -88,6 +87,3 @@ func realMain(args []string) int {
 	}
 	return 0
 }
-
-// calm is how long the clients run before the first reload.
-const calm = time.Second

@@ -19,6 +19,7 @@ type options struct {
 	together   bool // all behaviours at once
 	reloads    int
 	interval   time.Duration
+	calm       time.Duration
 	clients    int
 	idle       int
 	seed       uint64
@@ -41,6 +42,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	behaviours := flags.String("behaviours", joined(storm.Behaviours()), "the `behaviours`, one at a time; \"all\" for all at once")
 	flags.IntVar(&o.reloads, "reloads", 100, "`number` of reloads of each system, 1 to 100000")
 	flags.DurationVar(&o.interval, "interval", 100*time.Millisecond, "`duration` from the end of a reload to the next, up to 1m")
+	flags.DurationVar(&o.calm, "calm", time.Second, "`duration` from the clients' first requests to the first reload, up to 10m")
 	flags.IntVar(&o.clients, "clients", 8, "`number` of clients of each behaviour, 1 to 4096")
 	flags.IntVar(&o.idle, "idle", 2000, "`number` of clients of the behaviour idle, 1 to 100000; no more than descriptors allow")
 	flags.Uint64Var(&o.seed, "seed", 1, "a `number` that the clients' pauses follow from")
@@ -73,6 +75,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 		return o, fmt.Errorf("-reloads is %d, must be 1 to 100000", o.reloads)
 	case o.interval < 0 || o.interval > time.Minute:
 		return o, fmt.Errorf("-interval is %v, must be 0 to 1m", o.interval)
+	case o.calm < 0 || o.calm > 10*time.Minute:
+		return o, fmt.Errorf("-calm is %v, must be 0 to 10m", o.calm)
 	case o.clients < 1 || o.clients > 4096:
 		return o, fmt.Errorf("-clients is %d, must be 1 to 4096", o.clients)
 	case o.idle < 1 || o.idle > 100_000:

@@ -118,7 +118,7 @@ func (r *report) cell(ctx context.Context, o options, s *system, p storm.Protoco
 		loads[i].Address = site.address(p)
 	}
 	weather := &weather{options: o, system: s, protocol: p, server: server}
-	results, err := storm.Run(ctx, storm.Plan{Loads: loads, Calm: calm, Storm: func(ctx context.Context) error {
+	results, err := storm.Run(ctx, storm.Plan{Loads: loads, Calm: o.calm, Storm: func(ctx context.Context) error {
 		return errors.Join(weather.storm(ctx), site.Failed())
 	}})
 	if err != nil {
