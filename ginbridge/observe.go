@@ -7,8 +7,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/gin-gonic/gin"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
@@ -58,7 +56,7 @@ func (s *slot) addPlaceholders(ctx context.Context, repl *caddy.Replacer, method
 // which route served the request and what errors it recorded.
 func (m *Mount) observe(ctx context.Context, traced bool, route string, errs []*gin.Error) {
 	if traced && route != "" {
-		trace.SpanFromContext(ctx).SetAttributes(attribute.String("http.route", route))
+		nameSpan(ctx, route)
 	}
 	if !m.logged {
 		return
