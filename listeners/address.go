@@ -194,6 +194,17 @@ func (a Address) At(port uint16) string {
 	return caddy.JoinNetworkAddress(a.Network, a.HostText(), strconv.Itoa(int(port)))
 }
 
+// Key returns the address at a port, as Caddy writes it, without what may
+// change while its socket stays the same: the mode of a Unix socket and the
+// options, but for the device.
+func (a Address) Key(port uint16) string {
+	host := a.Host
+	if device, ok := a.Options["device"]; ok {
+		host += "?device=" + device.Text
+	}
+	return caddy.JoinNetworkAddress(a.Network, host, strconv.Itoa(int(port)))
+}
+
 // withMode returns the options with the mode of the socket's file among them,
 // under a name that no user can write.
 func (a Address) withMode() Options {

@@ -10,6 +10,7 @@
 //	open         Target → socket, one per kernel address        pool.go, socket*.go
 //	Listen       sockets → Listener, one per configuration    listen.go, listener.go
 //	Diagnose     error → one line that says what to do      diagnose.go, holder.go
+//	Sockets      sockets → what is to be said of them          info.go
 //
 // # Sharing
 //

@@ -64,6 +64,9 @@ func diagDump(network string, request []byte, each func(data []byte)) error {
 			case unix.NLMSG_DONE:
 				return nil
 			case unix.NLMSG_ERROR:
+				if len(m.Data) >= 4 && binary.NativeEndian.Uint32(m.Data) == 0 {
+					return nil // the end of what is no list
+				}
 				return fmt.Errorf("the kernel cannot list %s sockets", network)
 			case diagByFamily:
 				each(m.Data)

@@ -9,8 +9,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// limiter holds connections to the number that maxconn allows. Its mutex
-// guards all fields; it is held for a few instructions.
+// limiter holds the connections of an address to the number that maxconn
+// allows. Its mutex guards all fields; it is held for a few instructions.
 type limiter struct {
 	address string
 
@@ -24,6 +24,15 @@ type limiter struct {
 	change chan struct{}
 }
 
+// tally is the part of one socket in the connections of its address. The
+// limiter's mutex guards it, but for what is atomic or constant.
+type tally struct {
+	limit    *limiter // constant
+	open     int64    // connections that were counted and are not closed
+	paused   uint64   // how often accepting had to wait
+	accepted atomic.Uint64
+}
+
 // calm is how long nobody must have waited until the log says that the limit
 // is not reached any more. A server that lives at its limit writes two lines
 // in that time at most, not two per connection.
@@ -33,8 +42,8 @@ const calm = time.Second
 func (l *limiter) set(ln *Listener) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.log = ln.log
-	l.most = ln.address.Options.number("maxconn")
+	l.log = ln.req.log
+	l.most = ln.req.address.Options.number("maxconn")
 	if l.full && l.timer == nil && l.below() {
 		l.relax()
 	}
@@ -51,24 +60,28 @@ func (l *limiter) wake() {
 
 // await waits until another connection is allowed. It is false if done is
 // closed before.
-func (l *limiter) await(done <-chan struct{}) bool {
-	return l.until(done, func() bool { return true })
+func (t *tally) await(done <-chan struct{}) bool {
+	return t.until(done, func() {})
 }
 
 // count counts a connection as soon as it is allowed. Several sockets of one
 // address may have accepted one each while there was room for one. It is false
 // if done is closed before.
-func (l *limiter) count(done <-chan struct{}) bool {
-	return l.until(done, func() bool { l.open++; return true })
+func (t *tally) count(done <-chan struct{}) bool {
+	return t.until(done, func() { t.open++; t.limit.open++ })
 }
 
-func (l *limiter) until(done <-chan struct{}, then func() bool) bool {
-	for {
+func (t *tally) until(done <-chan struct{}, then func()) bool {
+	l := t.limit
+	for waited := false; ; waited = true {
 		l.mu.Lock()
 		if l.below() {
-			ok := then()
+			then()
 			l.mu.Unlock()
-			return ok
+			return true
+		}
+		if !waited {
+			t.paused++
 		}
 		l.hits++
 		if !l.full {
@@ -90,9 +103,11 @@ func (l *limiter) until(done <-chan struct{}, then func() bool) bool {
 }
 
 // release is told of the end of a connection that was counted.
-func (l *limiter) release() {
+func (t *tally) release() {
+	l := t.limit
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	t.open--
 	l.open--
 	if l.full && l.timer == nil && l.below() {
 		l.relax()
@@ -123,16 +138,23 @@ func (l *limiter) relax() {
 	})
 }
 
-// wrap has the limiter told of the connection's end. The connection keeps its
+// connections returns what the tally says now.
+func (t *tally) connections() *Connections {
+	t.limit.mu.Lock()
+	defer t.limit.mu.Unlock()
+	return &Connections{Open: t.open, Accepted: t.accepted.Load(), MaxConn: t.limit.most, Paused: t.paused}
+}
+
+// wrap has the tally told of the connection's end. The connection keeps its
 // kind's methods: net/http and TLS look for some of them.
-func (l *limiter) wrap(conn net.Conn) net.Conn {
+func (t *tally) wrap(conn net.Conn) net.Conn {
 	switch conn := conn.(type) {
 	case *net.TCPConn:
-		return &countedTCP{TCPConn: conn, part: part{limit: l}}
+		return &countedTCP{TCPConn: conn, part: part{tally: t}}
 	case *net.UnixConn:
-		return &countedUnix{UnixConn: conn, part: part{limit: l}}
+		return &countedUnix{UnixConn: conn, part: part{tally: t}}
 	}
-	return &counted{Conn: conn, part: part{limit: l}}
+	return &counted{Conn: conn, part: part{tally: t}}
 }
 
 // unwrap takes a connection out of the count.
@@ -153,14 +175,17 @@ func unwrap(conn net.Conn) net.Conn {
 
 // part is a connection's part in the count.
 type part struct {
-	limit *limiter
+	tally *tally
 	over  atomic.Bool
 }
+
+// served counts the connection as handed to a server.
+func (p *part) served() { p.tally.accepted.Add(1) }
 
 // end takes it out, once.
 func (p *part) end() {
 	if p.over.CompareAndSwap(false, true) {
-		p.limit.release()
+		p.tally.release()
 	}
 }
 

@@ -48,12 +48,12 @@ func listenStream(ctx context.Context, network, host, portRange string, portOffs
 }
 
 // loggerName is the name of the package's logger.
-const loggerName = "gin.listener"
+const loggerName = "gin.listeners"
 
 // logModule has a configuration's logs include or exclude [loggerName].
 type logModule struct{}
 
-// CaddyModule returns the module's name; it is not registered.
+// CaddyModule returns the logger's name; it is not registered.
 func (logModule) CaddyModule() caddy.ModuleInfo { return caddy.ModuleInfo{ID: loggerName} }
 
 // newRequest reads what Caddy asks for.
@@ -67,6 +67,7 @@ func newRequest(ctx context.Context, network, host, portRange string, portOffset
 	if req.address, err = Parse(network, host); err != nil {
 		return req, err
 	}
+	req.asked = caddy.JoinNetworkAddress(network, host, strconv.Itoa(int(req.port)))
 	ctxCaddy, inConfig := ctx.(caddy.Context)
 	if inConfig {
 		req.config = ctxCaddy.Done()
@@ -85,6 +86,7 @@ func newRequest(ctx context.Context, network, host, portRange string, portOffset
 			return req, err
 		}
 	}
+	req.match = req.address.Key(req.port)
 	if req.address.Network == UnixSock {
 		req.port = 0
 		err = req.address.absolute()

@@ -3,15 +3,12 @@ package listeners
 import (
 	"net"
 	"sync"
-
-	"go.uber.org/zap"
 )
 
 // Listener is what a configuration gets for an address: a [net.Listener] over
 // one socket or several. All methods may be called at once.
 type Listener struct {
-	address   Address
-	log       *zap.Logger
+	req       request
 	group     *group
 	handles   []*handle
 	keepAlive func(*net.TCPConn) // nil if Go's defaults are right
@@ -31,6 +28,15 @@ type accepted struct {
 
 // Accept waits for a connection. After Close, the error is [net.ErrClosed].
 func (l *Listener) Accept() (net.Conn, error) {
+	conn, err := l.next()
+	if counted, ok := conn.(interface{ served() }); ok {
+		counted.served()
+	}
+	return conn, err
+}
+
+// next waits for a connection of any socket.
+func (l *Listener) next() (net.Conn, error) {
 	if len(l.handles) == 1 {
 		return l.accept(l.handles[0])
 	}
@@ -65,8 +71,7 @@ func (l *Listener) serve() {
 
 // accept accepts from one socket, within the limit.
 func (l *Listener) accept(h *handle) (net.Conn, error) {
-	limit := &l.group.limit
-	if !limit.await(l.done) {
+	if !h.tally.await(l.done) {
 		return nil, l.closed()
 	}
 	conn, err := h.accept()
@@ -76,7 +81,7 @@ func (l *Listener) accept(h *handle) (net.Conn, error) {
 		}
 		return nil, err
 	}
-	if !limit.count(l.done) {
+	if !h.tally.count(l.done) {
 		sockets.giveBack(h.socket, conn)
 		return nil, l.closed()
 	}
@@ -85,7 +90,7 @@ func (l *Listener) accept(h *handle) (net.Conn, error) {
 			l.keepAlive(conn)
 		}
 	}
-	return limit.wrap(conn), nil
+	return h.tally.wrap(conn), nil
 }
 
 // closed is the error of a closed listener.

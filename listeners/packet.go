@@ -42,7 +42,7 @@ func listenPacket(ctx context.Context, network, host, portRange string, portOffs
 		fields = append(fields, zap.Stringers("packets_to", only))
 	}
 	req.log.Info("listening", fields...)
-	return shaped(sockets.addPackets(conn, target, req.address.Options.on("share")), req.address.Options), nil
+	return shaped(sockets.addPackets(conn, target, req), req.address.Options), nil
 }
 
 // openPackets opens the UDP socket of an address. If there are addresses, it
@@ -95,7 +95,7 @@ func spanning(targets []Target) (Target, []netip.Addr) {
 type packetConn struct {
 	*net.UDPConn
 	target Target
-	share  bool // the operator asked for it
+	req    request
 }
 
 // Unwrap returns the socket, for which QUIC has faster ways.
@@ -114,8 +114,8 @@ func (c *packetConn) Close() error {
 }
 
 // addPackets adds a socket to the pool.
-func (p *pool) addPackets(conn *net.UDPConn, t Target, share bool) *packetConn {
-	c := &packetConn{UDPConn: conn, target: t, share: share}
+func (p *pool) addPackets(conn *net.UDPConn, t Target, req request) *packetConn {
+	c := &packetConn{UDPConn: conn, target: t, req: req}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.packets[c] = struct{}{}
@@ -140,7 +140,7 @@ func (p *pool) sharePackets(t Target) bool {
 // only with one that is gone. The mutex must be held.
 func (p *pool) separatePackets(gone Target) {
 	for c := range p.packets {
-		if !c.share && c.target.overlaps(gone) && !p.contendedPackets(c) {
+		if !c.req.address.Options.on("share") && c.target.overlaps(gone) && !p.contendedPackets(c) {
 			_ = shareUDP(c.UDPConn, false)
 		}
 	}

@@ -16,43 +16,32 @@ import (
 // pool, of its groups and of its sockets but where they say otherwise.
 type pool struct {
 	mu       sync.Mutex
-	sockets  map[Target]*socket   // those that new configurations share
-	retiring map[*socket]struct{} // replaced, and handing over their queues
+	sockets  map[Target]*socket  // those that new configurations share
+	retiring map[*socket]*handle // replaced, and handing over their queues through the handle
 	packets  map[*packetConn]struct{}
 	groups   map[groupKey]*group
 }
 
 var sockets = pool{
 	sockets:  make(map[Target]*socket),
-	retiring: make(map[*socket]struct{}),
+	retiring: make(map[*socket]*handle),
 	packets:  make(map[*packetConn]struct{}),
 	groups:   make(map[groupKey]*group),
 }
 
-// groupKey is an address as it was asked for, without its options.
-type groupKey struct {
-	network, host string
-	port          uint16
-}
-
-// group is what the configurations that ask for the same address have in
-// common besides sockets.
-type group struct {
-	key       groupKey
-	port      uint16      // the port that is bound: not that of the key if it is 0 or taken
-	limit     limiter     // of all connections of the address
-	listeners []*Listener // newest last
-}
-
 // request is one configuration's wish for sockets.
 type request struct {
+	asked   string  // the address as the configuration has it, with its port
+	match   string  // see [SocketInfo.Key]
 	address Address // with the options of its set
 	port    uint16
 	config  <-chan struct{} // tells configurations apart; nil for none
 	log     *zap.Logger
 }
 
-func (r request) key() groupKey { return groupKey{r.address.Network, r.address.Host, r.port} }
+func (r request) key() groupKey {
+	return groupKey{r.address.Network, r.address.Host, r.address.Options["device"].Text, r.port}
+}
 
 // listen opens or shares the sockets of all targets, or none.
 func (p *pool) listen(ctx context.Context, req request, targets []Target) (*Listener, error) {
@@ -61,9 +50,9 @@ func (p *pool) listen(ctx context.Context, req request, targets []Target) (*List
 	g := p.groups[req.key()]
 	fresh := g == nil
 	if fresh {
-		g = &group{key: req.key(), port: req.port, limit: limiter{address: req.address.At(req.port)}}
+		g = &group{key: req.key(), port: req.port, limit: limiter{address: req.address.At(req.port)}, tallies: make(map[Target]*tally)}
 	}
-	l := &Listener{group: g, address: req.address, log: req.log, done: make(chan struct{})}
+	l := &Listener{group: g, req: req, done: make(chan struct{})}
 	handles, err := p.openAll(ctx, req, g.port, targets)
 	if err != nil && fresh {
 		if fallback, ok := req.address.Options["fallback"]; ok && errors.Is(err, syscall.EADDRINUSE) {
@@ -75,6 +64,9 @@ func (p *pool) listen(ctx context.Context, req request, targets []Target) (*List
 		return nil, err
 	}
 	l.handles = handles
+	for _, h := range handles {
+		h.tally = g.tally(h.socket.target)
+	}
 	g.port = handles[0].port()
 	g.listeners = append(g.listeners, l)
 	g.limit.set(l)
@@ -136,14 +128,14 @@ func (p *pool) open(ctx context.Context, req request, t Target) (*handle, error)
 		s = nil
 	}
 	if s != nil {
-		h, err := s.join(req.config, options)
+		h, err := s.join(req, options)
 		return h, explain(t, err)
 	}
 	s, err := p.openSocket(ctx, req, t, options)
 	if err != nil {
 		return nil, err
 	}
-	h, err := s.join(req.config, options)
+	h, err := s.join(req, options)
 	if err != nil {
 		s.close()
 		return nil, explain(t, err)
@@ -245,8 +237,10 @@ func (p *pool) release(h *handle) {
 		delete(p.sockets, s.target)
 	}
 	if p.succeeded(s.target) {
-		p.retiring[s] = struct{}{}
-		go s.retire(p)
+		last := &handle{socket: s, req: h.req}
+		last.ln, _ = s.listener()
+		p.retiring[s] = last
+		go s.retire(p, last.ln)
 		return
 	}
 	s.close()
@@ -277,30 +271,4 @@ func (p *pool) bequeath(conn net.Conn) {
 	if heir == nil || !heir.give(conn) {
 		_ = conn.Close()
 	}
-}
-
-// leave ends a listener's part in its group.
-func (p *pool) leave(l *Listener) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, h := range l.handles {
-		p.release(h)
-	}
-	g := l.group
-	g.listeners = slices.DeleteFunc(g.listeners, func(other *Listener) bool { return other == l })
-	if len(g.listeners) == 0 {
-		delete(p.groups, g.key)
-		return
-	}
-	g.limit.set(g.listeners[len(g.listeners)-1])
-}
-
-// boundPort returns the port at which an address is bound now.
-func (p *pool) boundPort(key groupKey) uint16 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if g, ok := p.groups[key]; ok {
-		return g.port
-	}
-	return key.port
 }

@@ -34,7 +34,8 @@ type handle struct {
 	socket  *socket
 	ln      acceptor
 	options Options
-	config  <-chan struct{}
+	req     request
+	tally   *tally // of the socket in the group; set by listen
 }
 
 // acceptor is a listener whose Accept can be woken.
@@ -51,8 +52,8 @@ var errTwice = errors.New("this configuration listens here already, in another s
 
 // join makes a handle, and the options of the configuration those of the
 // socket.
-func (s *socket) join(config <-chan struct{}, options Options) (*handle, error) {
-	if config != nil && slices.ContainsFunc(s.handles, func(h *handle) bool { return h.config == config }) {
+func (s *socket) join(req request, options Options) (*handle, error) {
+	if req.config != nil && slices.ContainsFunc(s.handles, func(h *handle) bool { return h.req.config == req.config }) {
 		return nil, errTwice
 	}
 	if err := s.change(options); err != nil {
@@ -63,7 +64,7 @@ func (s *socket) join(config <-chan struct{}, options Options) (*handle, error) 
 		s.settle()
 		return nil, fmt.Errorf("sharing the socket: %w", err)
 	}
-	h := &handle{socket: s, ln: ln, options: options, config: config}
+	h := &handle{socket: s, ln: ln, options: options, req: req}
 	s.handles = append(s.handles, h)
 	return h, nil
 }
@@ -177,10 +178,12 @@ func (s *socket) close() {
 const linger = 500 * time.Millisecond
 
 // retire closes a socket that others replace, after its queue has been handed
-// to them. It runs in a goroutine of its own, for the time of linger.
-func (s *socket) retire(p *pool) {
+// to them through a listener, which is nil if there could be none. It runs in a
+// goroutine of its own, for the time of linger.
+func (s *socket) retire(p *pool, ln acceptor) {
 	s.divert() // new connections go to the others at once
-	if ln, err := s.listener(); err == nil {
+	if ln != nil {
+		var err error
 		_ = ln.SetDeadline(time.Now().Add(linger))
 		conn := s.take()
 		for err == nil {

@@ -61,7 +61,7 @@ func (k *kernel) reportMore(report map[string]string) {
 // queue returns how many connections wait to be accepted, and how many may.
 func (k *kernel) queue() (depth, limit int, err error) {
 	if k.family == unix.AF_UNIX {
-		return 0, 0, unix.EOPNOTSUPP
+		return unixQueue(k.fd)
 	}
 	info, err := unix.GetsockoptTCPInfo(k.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {

@@ -189,7 +189,7 @@ func udpPorts(t testing.TB, s *testcaddy.Server) string {
 	t.Helper()
 	var texts []string
 	for _, e := range s.Log() {
-		if address, ok := e.Fields["address"].(string); ok && e.Logger == "gin.listener" && strings.HasPrefix(address, "udp/") {
+		if address, ok := e.Fields["address"].(string); ok && e.Logger == "gin.listeners" && strings.HasPrefix(address, "udp/") {
 			texts = append(texts, address)
 		}
 	}

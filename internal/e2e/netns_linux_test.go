@@ -144,7 +144,7 @@ func TestSocketsAreLoggedAsTheKernelHasThem(t *testing.T) {
 	s := host.start(testcaddy.Config{Sites: netSites(binds...)}, netNames...)
 	var got []string
 	for _, e := range s.Log() {
-		if e.Logger == "gin.listener" && e.Msg == "listening" {
+		if e.Logger == "gin.listeners" && e.Msg == "listening" {
 			got = append(got, fmt.Sprint(e.Fields["asked"], " ", e.Fields["address"], " ", e.Fields["family"], " ", e.Fields["v6only"]))
 		}
 	}

@@ -181,7 +181,7 @@ func loggedOptions(t *testing.T, s *testcaddy.Server, port int) map[string]any {
 	suffix := fmt.Sprintf(":%d", port)
 	for _, e := range s.Log() {
 		address, _ := e.Fields["address"].(string)
-		if e.Logger == "gin.listener" && e.Msg == "listening" && strings.HasSuffix(address, suffix) {
+		if e.Logger == "gin.listeners" && e.Msg == "listening" && strings.HasSuffix(address, suffix) {
 			options, _ := e.Fields["options"].(map[string]any)
 			return options
 		}

@@ -302,7 +302,7 @@ func sockName(t *testing.T) string {
 // sockLogged counts the entries of package listeners with a message.
 func sockLogged(s *testcaddy.Server, msg string) (n int) {
 	for _, e := range s.Log() {
-		if strings.HasPrefix(e.Logger, "gin.listener") && strings.Contains(e.Msg, msg) {
+		if strings.HasPrefix(e.Logger, "gin.listeners") && strings.Contains(e.Msg, msg) {
 			n++
 		}
 	}

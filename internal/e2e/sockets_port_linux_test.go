@@ -13,7 +13,7 @@ import (
 func sockPort(t *testing.T, s *testcaddy.Server, n int) int {
 	t.Helper()
 	for _, e := range s.Log() {
-		if !strings.HasPrefix(e.Logger, "gin.listener") || e.Msg != "listening" {
+		if !strings.HasPrefix(e.Logger, "gin.listeners") || e.Msg != "listening" {
 			continue
 		}
 		if n--; n > 0 {

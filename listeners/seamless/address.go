@@ -93,10 +93,7 @@ func keyOf(na caddy.NetworkAddress, sets listeners.Sets) string {
 				parsed = with
 			}
 		}
-		na.Host = parsed.Host
-		if device, ok := parsed.Options["device"]; ok {
-			na.Host += "?device=" + device.Text
-		}
+		return parsed.Key(uint16(na.StartPort))
 	case na.IsUnixNetwork():
 		na.Host, _, _ = strings.Cut(na.Host, "|")
 	}

@@ -43,6 +43,9 @@ type front struct {
 	members  []*member              // in the order in which they joined
 	epochs   []*epoch
 	quic     *quicSocket // nil if no configuration has HTTP/3 at the address
+
+	carried      int64  // connections that the last commit carried over
+	carriedTotal uint64 // and all of them
 }
 
 // member is a configuration's part in a front. Its fields are constant from
@@ -151,6 +154,7 @@ func (r *registry) commit(m *member) {
 	}
 	r.commits++
 	m.committed = r.commits
+	m.front.carry(m.front.current.Load(), m)
 	m.front.elect()
 	m.epoch.listeners++
 	go func(e *epoch) {

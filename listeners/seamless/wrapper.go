@@ -57,10 +57,16 @@ func (*Wrapper) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
+// logModule has a configuration's logs include or exclude the package's logger.
+type logModule struct{}
+
+// CaddyModule returns the logger's name; it is not registered.
+func (logModule) CaddyModule() caddy.ModuleInfo { return caddy.ModuleInfo{ID: "gin.seamless"} }
+
 // Provision checks the wrapper's place and hooks it up with its server.
 func (w *Wrapper) Provision(ctx caddy.Context) error {
 	w.ctx = ctx
-	w.log = ctx.Logger()
+	w.log = ctx.Logger(logModule{})
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok {
 		return errors.New("seamless is a listener wrapper of HTTP servers only")
