@@ -55,7 +55,7 @@ func (s *slot) addPlaceholders(ctx context.Context, repl *caddy.Replacer, method
 // observe tells Caddy's access log and the current span, if there are any,
 // which route served the request and what errors it recorded.
 func (m *Mount) observe(ctx context.Context, traced bool, route string, errs []*gin.Error) {
-	if traced && route != "" {
+	if traced {
 		nameSpan(ctx, route)
 	}
 	if !m.logged {

@@ -1,33 +1,20 @@
 package e2e
 
 import (
-	"encoding/binary"
-	"io"
+	"bytes"
 	"net/http"
-	"net/http/httptest"
-	"sync"
 	"testing"
 
 	"github.com/caddy-gin/caddy-gin/internal/testcaddy"
 )
 
 // The span that Caddy's tracing directive begins has the route pattern: the
-// path would make each user a span name of their own.
+// path would make each user a span name of their own. The name that the
+// operator gave it stays.
 func TestSpansHaveTheRoutePattern(t *testing.T) {
 	t.Parallel()
-	var mu sync.Mutex
-	var spans []tracingSpan
-	collector := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil || r.URL.Path != "/v1/traces" || r.Header.Get("Content-Type") != "application/x-protobuf" {
-			t.Errorf("the collector got %s %s of type %q: %v", r.Method, r.URL, r.Header.Get("Content-Type"), err)
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		spans = append(spans, tracingSpans(body)...)
-	}))
-	defer collector.Close()
-	config := optSite(`
+	collector := newTracingCollector(t)
+	s := collector.start(optSite(`
 	tracing {
 		span "{http.request.uri.path}"
 	}
@@ -42,16 +29,7 @@ func TestSpansHaveTheRoutePattern(t *testing.T) {
 	}
 	handle_errors {
 		respond {err.status_code}
-	}`)
-	config.Env = []string{
-		"OTEL_TRACES_EXPORTER=otlp",
-		"OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
-		"OTEL_EXPORTER_OTLP_ENDPOINT=" + collector.URL,
-		"OTEL_EXPORTER_OTLP_COMPRESSION=none",
-		"OTEL_TRACES_SAMPLER=always_on",
-		"OTEL_BSP_SCHEDULE_DELAY=50",
-	}
-	s := testcaddy.Start(t, config)
+	}`))
 	want := map[string]string{
 		"/users/7":            "/users/:id",
 		"/static/hello.txt":   "/static/*filepath",
@@ -65,94 +43,123 @@ func TestSpansHaveTheRoutePattern(t *testing.T) {
 	for target := range want {
 		optGet(t, s, target)
 	}
-	find := func(name string) *tracingSpan {
-		mu.Lock()
-		defer mu.Unlock()
-		for i := range spans {
-			if spans[i].name == name {
-				return &spans[i]
-			}
-		}
-		return nil
-	}
 	for target, route := range want {
-		testcaddy.Eventually(t, "the span of "+target+" arrives", func() bool { return find(target) != nil })
-		span := find(target)
-		got, has := span.attributes["http.route"]
+		span := collector.await("the span "+target, func(span tracingSpan) bool { return span.Name == target })
+		got, has := span.attribute("http.route")
 		if got != route || has != (route != "") {
-			t.Errorf("%s: http.route is %q, want %q; the attributes are %v", target, got, route, span.attributes)
+			t.Errorf("%s: http.route is %q, want %q; the attributes are %v", target, got, route, span.Attributes)
 		}
-		if span.attributes["http.request.method"] != "GET" {
-			t.Errorf("%s: misread, the attributes are %v", target, span.attributes)
+		if method, _ := span.attribute("http.request.method"); method != "GET" {
+			t.Errorf("%s: misread, the attributes are %v", target, span.Attributes)
 		}
 	}
 	optDo(t, s, http.MethodPost, "/timed/release")
 }
 
-// tracingSpan is what the test looks at of a span.
-type tracingSpan struct {
-	name       string
-	attributes map[string]string
-}
-
-// tracingSpans reads an ExportTraceServiceRequest of OTLP. The field numbers
-// are those of opentelemetry/proto/trace/v1/trace.proto.
-func tracingSpans(request []byte) (spans []tracingSpan) {
-	for _, resource := range tracingFields(request, 1) {
-		for _, scope := range tracingFields(resource, 2) {
-			for _, span := range tracingFields(scope, 2) {
-				s := tracingSpan{attributes: make(map[string]string)}
-				for _, name := range tracingFields(span, 5) {
-					s.name = string(name)
-				}
-				for _, pair := range tracingFields(span, 9) {
-					for _, key := range tracingFields(pair, 1) {
-						for _, value := range tracingFields(pair, 2) {
-							for _, text := range tracingFields(value, 1) {
-								s.attributes[string(key)] = string(text)
-							}
-						}
-					}
-				}
-				spans = append(spans, s)
-			}
+// Without a name from the operator it is that of OpenTelemetry's conventions,
+// in which nothing is of the client's making.
+func TestSpansAreNamedByMethodAndRoute(t *testing.T) {
+	t.Parallel()
+	collector := newTracingCollector(t)
+	s := collector.start(testcaddy.Config{Sites: `http://localhost:$HTTP, https://localhost:$HTTPS {
+	tls internal
+	tracing
+	handle /timed/* {
+		gin opt-timeout {
+			base_path /timed
+			timeout 300ms
 		}
 	}
-	return spans
+	handle_path /app/* {
+		gin tracing
+	}
+	handle /passed/* {
+		gin tracing {
+			fallthrough
+		}
+		respond passed
+	}
+	handle /rewritten/* {
+		method GET
+		gin hello
+	}
+	handle {
+		gin hello
+	}
+}
+`})
+	for _, test := range []struct{ protocol, method, target, want string }{
+		{"http", "GET", "/users/1", "GET /users/:id"},
+		{"https", "GET", "/users/2", "GET /users/:id"},
+		{"h2", "GET", "/users/3", "GET /users/:id"},
+		{"http", "HEAD", "/static/hello.txt", "HEAD /static/*filepath"},
+		{"http", "GET", "/fail", "GET /fail"},
+		{"http", "GET", "/panic", "GET /panic"},
+		{"http", "GET", "/users/4/", "GET"}, // a redirect
+		{"http", "GET", "/nothing/1", "GET"},
+		{"h2", "DELETE", "/nothing/2", "DELETE"},
+		{"http", "BREW", "/nothing/3", "HTTP"},
+		{"http", "get", "/nothing/4", "HTTP"},
+		{"http", "POST", "/rewritten/1", "POST"}, // as in the attribute http.request.method
+		{"http", "GET", "/app/plain/7", "GET /plain/:id"},
+		{"http", "PROPFIND", "/app/files/a", "HTTP /files/*path"}, // no well-known method
+		{"http", "GET", "/passed/on", "handler"},                  // by Caddy's respond
+		{"http", "GET", "/timed/sleep", "GET /sleep"},
+		{"h2", "GET", "/timed/late-write", "GET /late-write"},
+	} {
+		req, err := http.NewRequest(test.method, s.URL(test.protocol, test.target), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := testcaddy.Client(t, test.protocol).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if span := collector.awaitCaddy(test.target); span.Name != test.want {
+			t.Errorf("%s, %s %s: the span is named %q, want %q", test.protocol, test.method, test.target, span.Name, test.want)
+		}
+	}
+	optDo(t, s, http.MethodPost, "/timed/release")
 }
 
-// tracingFields returns the length-delimited fields of the given number of a
-// protocol buffer message.
-func tracingFields(message []byte, number uint64) (fields [][]byte) {
-	for len(message) > 0 {
-		tag, n := binary.Uvarint(message)
-		if n <= 0 {
-			return fields
+// Spans that the app begins are beneath Caddy's, and exported with them.
+func TestSpansOfTheAppNest(t *testing.T) {
+	t.Parallel()
+	collector := newTracingCollector(t)
+	s := collector.start(testcaddy.Config{Sites: `http://localhost:$HTTP, https://localhost:$HTTPS {
+	tls internal
+	tracing
+	gin tracing
+}
+`})
+	const otelgin = "go.opentelemetry.io/contrib/instrumentation/github.com/gin-gonic/gin/otelgin"
+	for _, test := range []struct {
+		protocol, target string
+		scopes           []string // of the spans beneath Caddy's, the outer one first
+	}{
+		{"http", "/plain/1", []string{"tracing"}},
+		{"http", "/otelgin/2", []string{otelgin, "tracing"}},
+		{"http", "/propagated/3", []string{otelgin, "tracing"}},
+		{"h2", "/plain/4", []string{"tracing"}},
+		{"h2", "/otelgin/5", []string{otelgin, "tracing"}},
+		{"h2", "/propagated/6", []string{otelgin, "tracing"}},
+	} {
+		resp, err := testcaddy.Client(t, test.protocol).Get(s.URL(test.protocol, test.target))
+		if err != nil {
+			t.Fatal(err)
 		}
-		message = message[n:]
-		size := 0
-		switch tag & 7 {
-		case 0: // a number
-			_, size = binary.Uvarint(message)
-		case 1:
-			size = 8
-		case 5:
-			size = 4
-		case 2:
-			length, n := binary.Uvarint(message)
-			if n <= 0 || length > uint64(len(message)-n) {
-				return fields
+		_ = resp.Body.Close()
+		parent := collector.awaitCaddy(test.target)
+		for _, scope := range test.scopes {
+			span := collector.await(test.target+": the span of "+scope, func(span tracingSpan) bool {
+				return span.scope == scope && bytes.Equal(span.ParentSpanId, parent.SpanId)
+			})
+			if !bytes.Equal(span.TraceId, parent.TraceId) {
+				t.Errorf("%s: the span of %s has the trace ID %x, and that of %s %x",
+					test.target, scope, span.TraceId, parent.scope, parent.TraceId)
 			}
-			message = message[n:]
-			size = int(length) //nolint:gosec // bounded by the message
-			if tag>>3 == number {
-				fields = append(fields, message[:size])
-			}
+			parent = span
 		}
-		if size <= 0 && tag&7 != 2 || size > len(message) {
-			return fields
-		}
-		message = message[size:]
 	}
-	return fields
 }
