@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/gin-gonic/gin"
@@ -20,6 +21,7 @@ type App struct {
 	logger *zap.Logger
 	gen    *Generation
 	config json.RawMessage
+	shape  reflect.Type // of what config is decoded into; nil before
 }
 
 // Name returns the name under which the app is registered.
@@ -63,6 +65,15 @@ func (a *App) OnRelease(f func() error) {
 	a.gen.addReleaser(releaser{release: f, logger: a.logger})
 }
 
+// Ready adds a check to those that the admin API's /gin/health/ready makes of
+// the live configuration: an error of f says that the app cannot serve now, for
+// example because its database does not answer. f is called for each request to
+// that endpoint, by several goroutines at once, and should return when ctx ends,
+// after five seconds. A panic is an error, too.
+func (a *App) Ready(f func(ctx context.Context) error) {
+	a.gen.addCheck(check{app: a.name, run: f})
+}
+
 // NewEngine returns a new engine without middleware, set up as [Register]
 // hands it out: Gin's defaults, with ContextWithFallback on, so that a
 // *gin.Context given to a database call is cancelled with its request.
@@ -82,9 +93,12 @@ func (a *App) NewEngine() *gin.Engine {
 //   - a single value is accepted where v has a slice;
 //   - global placeholders such as {env.HOME} are replaced in strings.
 //
+// A field with the tag `gin:"secret"` is not shown by the admin API.
+//
 // Keys that are absent leave the fields of v as they are, so that v may hold
 // the defaults.
 func (a *App) Config(v any) error {
+	a.shape = reflect.TypeOf(v)
 	if err := decodeConfig(a.config, v); err != nil {
 		return fmt.Errorf("config of app %q: %w", a.name, err)
 	}

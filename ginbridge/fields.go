@@ -11,6 +11,7 @@ type jsonField struct {
 	typ    reflect.Type
 	quoted bool // has the option ",string"
 	tagged bool // its name comes from its tag
+	secret bool // has the tag gin:"secret"
 	depth  int  // of embedding
 }
 
@@ -60,7 +61,7 @@ func collectFields(t reflect.Type, depth int, within []reflect.Type, found map[s
 		if !f.IsExported() {
 			continue
 		}
-		field := jsonField{typ: f.Type, tagged: name != "", depth: depth}
+		field := jsonField{typ: f.Type, tagged: name != "", depth: depth, secret: f.Tag.Get("gin") == "secret"}
 		if name == "" {
 			name = f.Name
 		}

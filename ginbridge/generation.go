@@ -70,10 +70,14 @@ type Generation struct {
 	drainOnce, retireOnce, hurryOnce, forceOnce sync.Once
 
 	mu        sync.Mutex
+	hash      string // of the configuration
 	started   bool
+	startedAt time.Time
 	drainedAt time.Time
 	tasks     []task
 	releasers []releaser
+	shared    map[sharedKey]struct{} // values of Shared
+	checks    []check
 	mounts    []*Mount
 	servers   map[*caddyhttp.Server]struct{} // whose connections are counted
 	streams   map[*stream]struct{}
@@ -104,12 +108,20 @@ func NewGeneration(logger *zap.Logger) *Generation {
 		tasksDone: make(chan struct{}),
 		servers:   make(map[*caddyhttp.Server]struct{}),
 		streams:   make(map[*stream]struct{}),
+		shared:    make(map[sharedKey]struct{}),
 	}
 }
 
 // ID returns a number that no other generation of this process has; later
 // ones have higher numbers.
 func (g *Generation) ID() uint64 { return g.id }
+
+// SetHash says what tells the configuration from others, for [GenerationInfo].
+func (g *Generation) SetHash(hash string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.hash = hash
+}
 
 // Draining returns a channel that is closed when Drain is called.
 func (g *Generation) Draining() <-chan struct{} { return g.draining }
@@ -133,7 +145,7 @@ func (g *Generation) Mounts(name string) []*Mount {
 func (g *Generation) Start(live func() bool) {
 	g.mu.Lock()
 	tasks := g.tasks
-	g.started = true
+	g.started, g.startedAt = true, time.Now()
 	g.mu.Unlock()
 
 	generationsMu.Lock()

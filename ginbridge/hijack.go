@@ -4,7 +4,6 @@ import (
 	"io"
 	"net"
 	"runtime"
-	"time"
 )
 
 // hijackedConn is a connection that a handler took over, as the handler gets
@@ -16,12 +15,13 @@ type hijackedConn struct {
 
 // trackHijack counts conn in, as long as the request it came from still holds
 // the generation. A connection that the app forgets without closing it counts
-// until the garbage collector finds it, as the runtime closes it then. delay is
-// Options.StreamCloseDelay; when it is over, conn is closed, but counts until
-// its handler has noticed.
-func (g *Generation) trackHijack(conn net.Conn, delay time.Duration) *hijackedConn {
-	g.refs.Add(holder)
-	s := &stream{gen: g, delay: delay, hijacked: true, stop: func() { _ = conn.Close() }}
+// until the garbage collector finds it, as the runtime closes it then. When
+// Options.StreamCloseDelay is over, conn is closed, but counts until its handler
+// has noticed.
+func (m *Mount) trackHijack(conn net.Conn) *hijackedConn {
+	m.gen.refs.Add(holder)
+	closeConn := func() { _ = conn.Close() }
+	s := &stream{mount: m, kind: hijacked, stop: closeConn, abort: closeConn}
 	s.begin()
 	c := &hijackedConn{conn, s}
 	runtime.AddCleanup(c, (*stream).endHijack, s)
@@ -31,7 +31,7 @@ func (g *Generation) trackHijack(conn net.Conn, delay time.Duration) *hijackedCo
 // endHijack counts a connection out. It may be called often.
 func (s *stream) endHijack() {
 	if s.end() {
-		s.gen.Release()
+		s.mount.gen.Release()
 	}
 }
 

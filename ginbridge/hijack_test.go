@@ -9,6 +9,11 @@ import (
 	"time"
 )
 
+// mountIn returns what streams need of a mount.
+func mountIn(g *Generation, delay time.Duration) *Mount {
+	return &Mount{app: &App{name: "test", gen: g}, gen: g, opts: Options{StreamCloseDelay: delay}}
+}
+
 // hijackOne returns what a handler gets that takes a connection over, after
 // the request has ended. nil stands for the client.
 func hijackOne(t *testing.T, g *Generation) (server *hijackedConn, client net.Conn) {
@@ -18,7 +23,7 @@ func hijackOne(t *testing.T, g *Generation) (server *hijackedConn, client net.Co
 	if !g.Acquire() {
 		t.Fatal("the generation is released")
 	}
-	server = g.trackHijack(conn, 0)
+	server = mountIn(g, 0).trackHijack(conn)
 	g.Release()
 	return server, client
 }

@@ -15,6 +15,12 @@ type GenerationInfo struct {
 	// Apps are the names of the apps that are mounted, in order.
 	Apps []string `json:"apps"`
 
+	// Hash tells the configuration from others, see SetHash.
+	Hash string `json:"hash,omitempty"`
+
+	// Started is when the configuration became live.
+	Started time.Time `json:"started,omitzero"`
+
 	// Drained is when the configuration was replaced or the process began to
 	// stop. It is zero while the configuration is live.
 	Drained time.Time `json:"drained,omitzero"`
@@ -29,6 +35,26 @@ type GenerationInfo struct {
 	// Hijacked is the number of open connections that handlers took over, such
 	// as WebSockets. Their handlers may have returned.
 	Hijacked int `json:"hijacked"`
+
+	// OldestStream is when the oldest of Streams and Hijacked began.
+	OldestStream time.Time `json:"oldest_stream,omitzero"`
+
+	// Held is what is released with the configuration.
+	Held Held `json:"held"`
+}
+
+// Held is what a generation holds.
+type Held struct {
+	// Shared are the types of its values of [Shared], which others may hold, too.
+	// Their keys are kept back: there may be passwords in them.
+	Shared []string `json:"shared"`
+
+	// Releasers is the number of functions given to App.OnRelease, the bridge's
+	// own included: one for each app and each shared value.
+	Releasers int `json:"releasers"`
+
+	// Goroutines is the number of functions given to App.Go.
+	Goroutines int `json:"goroutines"`
 }
 
 // Generations returns those that are live or draining, the oldest first.
@@ -48,14 +74,22 @@ func (g *Generation) Info() GenerationInfo {
 	info := GenerationInfo{ID: g.id, Apps: []string{}, Requests: requests(g.refs.Load())}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	info.Drained = g.drainedAt
+	info.Hash, info.Started, info.Drained = g.hash, g.startedAt, g.drainedAt
+	info.Held = Held{Shared: []string{}, Releasers: len(g.releasers), Goroutines: len(g.tasks)}
+	for k := range g.shared {
+		info.Held.Shared = append(info.Held.Shared, k.typ.String())
+	}
+	slices.Sort(info.Held.Shared)
 	for _, m := range g.mounts {
 		info.Apps = append(info.Apps, m.app.name)
 	}
 	slices.Sort(info.Apps)
 	info.Apps = slices.Compact(info.Apps)
 	for s := range g.streams {
-		if s.hijacked {
+		if info.OldestStream.IsZero() || s.since.Before(info.OldestStream) {
+			info.OldestStream = s.since
+		}
+		if s.kind == hijacked {
 			info.Hijacked++
 		} else {
 			info.Streams++

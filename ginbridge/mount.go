@@ -1,10 +1,12 @@
 package ginbridge
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
 	"sync"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -22,6 +24,9 @@ type Mount struct {
 	routes     gin.RoutesInfo
 	logged     bool // the server has access logs
 	fullDuplex bool // the server enables full duplex by itself
+
+	inFlight atomic.Int64
+	counters routeCounters
 
 	// slots has those for writers without and with server push: a Gin
 	// context is bound to its writer for good, and Gin looks at the type.
@@ -48,13 +53,18 @@ func (g *Generation) Mount(ctx caddy.Context, name string, builder EngineBuilder
 		disownEngine(engine)
 		return nil
 	})
-	m := &Mount{app: app, gen: g, engine: engine, opts: opts, routes: routes}
+	m := &Mount{app: app, gen: g, engine: engine, opts: opts, routes: routes, counters: newRouteCounters(name, routes)}
+	if _, byFunction := builder.(*registered); !byFunction {
+		app.shape = reflect.TypeOf(builder)
+		_ = guard(func() (err error) {
+			app.config, err = json.Marshal(builder) // it has fields of its own
+			return err
+		})
+	}
 	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
 		m.logged, m.fullDuplex = server.Logs != nil, server.EnableFullDuplex
 		g.watch(server)
-		if opts.StreamCloseDelay > 0 {
-			server.RegisterConnContext(withConn)
-		}
+		server.RegisterConnContext(withConn)
 	}
 	m.router = sync.OnceValue(func() *router { return newRouter(engine, routes) })
 	m.slots.New = func() any { return newSlot(m, false) }
@@ -67,6 +77,9 @@ func (g *Generation) Mount(ctx caddy.Context, name string, builder EngineBuilder
 
 // App returns the name of the mounted app.
 func (m *Mount) App() string { return m.app.name }
+
+// Generation returns the generation that the mount is part of.
+func (m *Mount) Generation() *Generation { return m.gen }
 
 // Routes returns the routes of the app as it declared them.
 func (m *Mount) Routes() gin.RoutesInfo { return m.routes }

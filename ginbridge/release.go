@@ -140,7 +140,7 @@ func (g *Generation) abandon() {
 	g.mu.Lock()
 	var hijacks []*stream
 	for s := range g.streams {
-		if s.hijacked {
+		if s.kind == hijacked {
 			hijacks = append(hijacks, s)
 		}
 	}

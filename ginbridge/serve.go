@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -77,15 +78,16 @@ func (m *Mount) Handles(r *http.Request) bool {
 // The error, if any, is what Caddy is to answer with; nothing has been
 // written then.
 func (m *Mount) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
-	if !m.gen.enter(request) {
+	if !m.enter() {
 		return caddyhttp.Error(http.StatusServiceUnavailable, errGone)
 	}
+	start := time.Now()
 	if r.ProtoMajor == 3 && !m.gen.http3.Load() {
 		m.gen.http3.Store(true)
 	}
 	path, rawPath, inside := m.strip(r.URL)
 	if !inside {
-		m.gen.leave(request)
+		m.leave()
 		return caddyhttp.Error(http.StatusNotFound, errOutside)
 	}
 	s := m.slot(w, r)
@@ -103,13 +105,29 @@ func (m *Mount) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 		r = r.WithContext(ctx)
 	}
 	if m.opts.Timeout > 0 {
-		return s.serveWithin(m.opts.Timeout, w, r, path, rawPath)
+		return s.serveWithin(m.opts.Timeout, start, w, r, path, rawPath)
 	}
-	defer m.gen.leave(request)
+	defer m.leave()
 	err := s.serve(w, r, path, rawPath)
+	s.count(r.Method, start, err)
 	m.observe(s.ctx, s.traced, s.c.FullPath(), s.c.Errors)
 	s.recycle()
 	return unlessAbort(err)
+}
+
+// enter counts a request in.
+func (m *Mount) enter() bool {
+	if !m.gen.enter(request) {
+		return false
+	}
+	m.inFlight.Add(1)
+	return true
+}
+
+// leave counts it out.
+func (m *Mount) leave() {
+	m.inFlight.Add(-1)
+	m.gen.leave(request)
 }
 
 // slot takes a slot from the pool that fits the writer.
@@ -167,6 +185,9 @@ func (s *slot) serve(w http.ResponseWriter, r *http.Request, path, rawPath strin
 	if u := r.URL; !s.writer.hijacked && (u.Path != s.path || u.RawPath != s.rawPath) {
 		u.Path, u.RawPath = s.path, s.rawPath // Gin writes its redirects there, and Caddy may look again
 	}
+	if !s.writer.hijacked && r.Pattern != "" {
+		r.Pattern = "" // of a ServeMux in the app: Caddy's tracing would name the span by it
+	}
 	s.writer.finish()
 	return s.outcome()
 }
@@ -188,6 +209,7 @@ func (s *slot) panicked(p any, stack []byte) error {
 	}
 	answer := caddyhttp.Error(http.StatusInternalServerError,
 		fmt.Errorf("the Gin app %q panicked", s.mount.app.name))
+	panicsTotal.WithLabelValues(s.mount.app.name, s.c.FullPath()).Inc()
 	s.mount.app.logger.Error("handler panicked",
 		zap.Any("panic", p),
 		zap.String("method", s.c.Request.Method),
@@ -214,6 +236,26 @@ func (s *slot) outcome() error {
 	s.mount.app.logger.Error("handler failed after it began to answer",
 		zap.String("route", s.c.FullPath()), zap.Error(s.failure))
 	return errAbort
+}
+
+// count adds the request to the statistics. err is that of serve.
+func (s *slot) count(method string, start time.Time, err error) {
+	code, failed := s.writer.status, false
+	switch {
+	case s.writer.hijacked:
+		code, failed = http.StatusSwitchingProtocols, err != nil
+	case err == nil:
+		failed = code >= http.StatusInternalServerError
+	case errors.Is(err, errAbort):
+		failed = true
+	default:
+		code = http.StatusInternalServerError
+		if answer, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
+			code = answer.StatusCode
+		}
+		failed = code >= http.StatusInternalServerError
+	}
+	s.mount.counters.of(s.c.FullPath(), method).observe(code, failed, time.Since(start))
 }
 
 // recycle gives the slot back unless somebody may still use it.

@@ -21,6 +21,13 @@ type sharedKey struct {
 // sharedValue closes its value when the last user is gone.
 type sharedValue struct{ value any }
 
+// holds notes that the generation uses a shared value.
+func (g *Generation) holds(k sharedKey) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shared[k] = struct{}{}
+}
+
 // Destruct implements [caddy.Destructor].
 func (s sharedValue) Destruct() error {
 	switch v := s.value.(type) {
@@ -60,6 +67,7 @@ func Shared[T any](app *App, key string, open func() (T, error)) (T, error) {
 	if err != nil {
 		return zero, fmt.Errorf("opening shared value %q: %w", key, err)
 	}
+	app.gen.holds(k)
 	app.OnRelease(func() error {
 		_, err := shared.Delete(k)
 		if err != nil {

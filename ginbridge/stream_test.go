@@ -19,7 +19,7 @@ func hijackFor(t *testing.T, g *Generation, delay time.Duration) <-chan time.Tim
 	conn, client := net.Pipe()
 	t.Cleanup(func() { _ = client.Close() })
 	ended := make(chan time.Time, 1)
-	tracked := g.trackHijack(conn, delay)
+	tracked := mountIn(g, delay).trackHijack(conn)
 	go func() {
 		_, _ = io.Copy(io.Discard, tracked)
 		ended <- time.Now()
@@ -115,7 +115,7 @@ func TestAnswerThatDoesNotEndIsCut(t *testing.T) {
 			app, _ := newTestApp(t)
 			server, client := net.Pipe()
 			ctx, cancel := context.WithCancelCause(t.Context())
-			a := &answer{stream: stream{gen: app.gen, delay: 8 * time.Second}, cancel: cancel, conn: server}
+			a := &answer{stream: stream{mount: mountIn(app.gen, 8*time.Second)}, cancel: cancel, conn: server}
 			a.stop = a.ask
 			app.gen.enter(request)
 			a.begin()
@@ -151,17 +151,17 @@ func TestAnswerThatDoesNotEndIsCut(t *testing.T) {
 func TestEndlessAnswers(t *testing.T) {
 	for _, test := range []struct {
 		method, contentType string
-		want                bool
+		want                string
 	}{
-		{http.MethodGet, "text/event-stream", true},
-		{http.MethodPost, "Text/Event-Stream ; charset=utf-8", true},
-		{http.MethodGet, "text/event-stream-not", false},
-		{http.MethodGet, "application/octet-stream", false},
-		{http.MethodGet, "", false},
-		{http.MethodConnect, "", true},
+		{http.MethodGet, "text/event-stream", eventStream},
+		{http.MethodPost, "Text/Event-Stream ; charset=utf-8", eventStream},
+		{http.MethodGet, "text/event-stream-not", ""},
+		{http.MethodGet, "application/octet-stream", ""},
+		{http.MethodGet, "", ""},
+		{http.MethodConnect, "", connect},
 	} {
 		if got := endless(test.method, http.Header{"Content-Type": {test.contentType}}); got != test.want {
-			t.Errorf("%s %q: got %v", test.method, test.contentType, got)
+			t.Errorf("%s %q: got %q", test.method, test.contentType, got)
 		}
 	}
 }
@@ -171,7 +171,7 @@ func TestGenerationWithStreamsIsListedAndLogged(t *testing.T) {
 		app, logs := newTestApp(t)
 		app.gen.mounts = []*Mount{{app: app}, {app: &App{name: "another"}}, {app: app}}
 		ended := hijackFor(t, app.gen, time.Minute)
-		a := &answer{stream: stream{gen: app.gen}}
+		a := &answer{stream: stream{mount: mountIn(app.gen, 0)}}
 		app.gen.enter(request)
 		a.begin()
 		app.gen.enter(request)

@@ -37,7 +37,7 @@ func timeoutOf(c *gin.Context) *timeoutWriter {
 // their own, so that the client is answered at the deadline even if they go
 // on; what they use is not released before they return. They get a request of
 // their own, too: Caddy goes on with r.
-func (s *slot) serveWithin(d time.Duration, w http.ResponseWriter, r *http.Request, path, rawPath string) error {
+func (s *slot) serveWithin(d time.Duration, start time.Time, w http.ResponseWriter, r *http.Request, path, rawPath string) error {
 	vars := s.vars
 	s.vars = maps.Clone(vars)
 	deadline := newDeadline(r.Context(), d, s.vars)
@@ -52,7 +52,7 @@ func (s *slot) serveWithin(d time.Duration, w http.ResponseWriter, r *http.Reque
 
 	done := make(chan error, 1)
 	go func() {
-		defer s.mount.gen.leave(request)
+		defer s.mount.leave()
 		err := errAbort // stays if a handler calls runtime.Goexit
 		defer func() { done <- err }()
 		err = s.serve(tw, own, path, rawPath)
@@ -63,22 +63,25 @@ func (s *slot) serveWithin(d time.Duration, w http.ResponseWriter, r *http.Reque
 	case err = <-done:
 	case <-deadline.Done():
 		if tw.expire() {
-			return s.mount.timedOut(r, path, rawPath)
+			return s.mount.timedOut(start, r, path, rawPath)
 		}
 		err = <-done // the answer has begun, or the client is gone
 	}
 	defer s.recycle()
 	if err == nil && tw.expire() { // the handlers gave up without an answer
-		return s.mount.timedOut(r, path, rawPath)
+		return s.mount.timedOut(start, r, path, rawPath)
 	}
 	tw.sendTrailers()
 	maps.Copy(vars, deadline.vars)
+	s.count(r.Method, start, err)
 	s.mount.observe(r.Context(), s.traced, s.c.FullPath(), s.c.Errors)
 	return unlessAbort(err)
 }
 
-func (m *Mount) timedOut(r *http.Request, path, rawPath string) error {
-	m.observe(r.Context(), true, m.router().find(r.Method, path, rawPath).route, nil)
+func (m *Mount) timedOut(start time.Time, r *http.Request, path, rawPath string) error {
+	route := m.router().find(r.Method, path, rawPath).route
+	m.counters.of(route, r.Method).observe(http.StatusServiceUnavailable, true, time.Since(start))
+	m.observe(r.Context(), true, route, nil)
 	return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("the Gin app did not answer in time"))
 }
 

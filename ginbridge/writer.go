@@ -24,6 +24,7 @@ type writer struct {
 	hijacked            bool
 	hijackFailed        bool // Gin believes the header written since
 	fullDuplex          bool // the handler asked for it
+	status              int  // of the final header, 0 before
 	redirect            string
 }
 
@@ -34,7 +35,7 @@ var connectionHeaders = [...]string{"Connection", "Keep-Alive", "Proxy-Connectio
 
 func (w *writer) reset(beneath http.ResponseWriter) {
 	w.ResponseWriter = beneath
-	w.wrote, w.flushed, w.hijacked, w.hijackFailed, w.redirect = false, false, false, false, ""
+	w.wrote, w.flushed, w.hijacked, w.hijackFailed, w.status, w.redirect = false, false, false, false, 0, ""
 	w.fullDuplex = w.slot.mount.fullDuplex
 }
 
@@ -69,7 +70,7 @@ func (w *writer) WriteHeader(status int) {
 	if w.slot.body.leavesTooMuch() && !w.fullDuplex && status != http.StatusSwitchingProtocols {
 		w.Header().Set("Connection", "close")
 	}
-	w.wrote = true
+	w.wrote, w.status = true, status
 	w.ResponseWriter.WriteHeader(status)
 }
 
@@ -142,7 +143,7 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	w.hijacked = true
-	tracked := w.slot.mount.gen.trackHijack(conn, w.slot.mount.opts.StreamCloseDelay)
+	tracked := w.slot.mount.trackHijack(conn)
 	// whoever has rw has the connection: both its halves keep tracked alive
 	rw.Writer.Reset(tracked) // it is empty
 	if rw.Reader.Buffered() == 0 {

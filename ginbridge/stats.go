@@ -1,0 +1,197 @@
+package ginbridge
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+)
+
+// durationBuckets are the upper bounds of the histogram, in seconds: from a
+// handler that answers from memory to one that waits for others.
+var durationBuckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+
+// The statistics of the process. They survive configurations, so that counters
+// never go back.
+var (
+	requestsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "caddy_gin_requests_total",
+		Help: "Requests that a Gin app has answered. The route is a pattern, empty where none matched; the code is 0 if the request was aborted without an answer.",
+	}, []string{"app", "route", "method", "code"})
+	requestDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "caddy_gin_request_duration_seconds",
+		Help:    "Time from the call of a Gin app to the return of its handlers.",
+		Buckets: durationBuckets,
+		// also a native histogram, for those who scrape them; without a reset
+		// of what has been counted
+		NativeHistogramBucketFactor:    1.1,
+		NativeHistogramMaxBucketNumber: 100,
+	}, []string{"app", "route", "method"})
+	panicsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "caddy_gin_panics_total",
+		Help: "Panics of handlers, but for http.ErrAbortHandler.",
+	}, []string{"app", "route"})
+)
+
+// routeKey names a route of an app for the statistics. An unmatched request
+// has no route, and its method is one of knownMethods or otherMethod.
+type routeKey struct{ app, route, method string }
+
+// routeStats counts the requests of a route.
+type routeStats struct {
+	key      routeKey
+	duration prometheus.Histogram
+	errors   atomic.Uint64 // answers with 5xx, and aborted ones
+
+	codes atomic.Pointer[[]codeCount] // replaced with mu held
+	mu    sync.Mutex
+}
+
+// codeCount counts the answers with a status code.
+type codeCount struct {
+	code  int
+	total prometheus.Counter
+}
+
+// stats holds the statistics of all routes that have had a request. Its mutex
+// is taken by the first request of a route in each configuration.
+var stats = struct {
+	sync.Mutex
+	m map[routeKey]*routeStats
+}{m: make(map[routeKey]*routeStats)}
+
+// statsOf returns the statistics of a route. They begin with the first call.
+func statsOf(k routeKey) *routeStats {
+	stats.Lock()
+	defer stats.Unlock()
+	s := stats.m[k]
+	if s == nil {
+		s = &routeStats{key: k, duration: requestDuration.WithLabelValues(k.app, k.route, k.method).(prometheus.Histogram)}
+		s.codes.Store(new([]codeCount))
+		stats.m[k] = s
+	}
+	return s
+}
+
+// observe counts a request. It allocates nothing, but for the first answer
+// with a code.
+func (s *routeStats) observe(code int, failed bool, took time.Duration) {
+	s.duration.Observe(took.Seconds())
+	if failed {
+		s.errors.Add(1)
+	}
+	for _, c := range *s.codes.Load() {
+		if c.code == code {
+			c.total.Inc()
+			return
+		}
+	}
+	s.total(code).Inc()
+}
+
+// total returns the counter of a code, which it makes if there is none.
+func (s *routeStats) total(code int) prometheus.Counter {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	codes := *s.codes.Load()
+	for _, c := range codes {
+		if c.code == code {
+			return c.total
+		}
+	}
+	total := requestsTotal.WithLabelValues(s.key.app, s.key.route, s.key.method, strconv.Itoa(code))
+	codes = append(slices.Clip(codes), codeCount{code, total})
+	s.codes.Store(&codes)
+	return total
+}
+
+// quantiles estimates quantiles of the duration in seconds, as Prometheus'
+// histogram_quantile does. They are NaN if there was no request.
+func (s *routeStats) quantiles(qs ...float64) (count uint64, values []float64) {
+	var m dto.Metric
+	if err := s.duration.Write(&m); err != nil {
+		return 0, nan(len(qs))
+	}
+	h := m.GetHistogram()
+	count = h.GetSampleCount()
+	if count == 0 {
+		return 0, nan(len(qs))
+	}
+	for _, q := range qs {
+		values = append(values, quantile(q*float64(count), h.GetBucket()))
+	}
+	return count, values
+}
+
+// quantile returns the value below which rank observations lie.
+func quantile(rank float64, buckets []*dto.Bucket) float64 {
+	var below, from float64
+	for _, b := range buckets {
+		upTo := float64(b.GetCumulativeCount())
+		if upTo >= rank && upTo > below {
+			return from + (b.GetUpperBound()-from)*(rank-below)/(upTo-below)
+		}
+		below, from = upTo, b.GetUpperBound()
+	}
+	return from // more than the last bound
+}
+
+func nan(n int) []float64 { return slices.Repeat([]float64{math.NaN()}, n) }
+
+// knownMethods are those that unmatched requests are counted by: a client may
+// make methods up.
+var knownMethods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"}
+
+// otherMethod stands for the rest.
+const otherMethod = "OTHER"
+
+// routeCounters finds the statistics of an app's routes without a lock. The
+// map is constant.
+type routeCounters struct {
+	app string
+	m   map[string][]*routeCounter // by route; "" is that of unmatched requests
+}
+
+// routeCounter is a route that may have had a request in this configuration.
+type routeCounter struct {
+	method string
+	stats  atomic.Pointer[routeStats] // nil until then
+}
+
+func newRouteCounters(app string, routes gin.RoutesInfo) routeCounters {
+	c := routeCounters{app: app, m: make(map[string][]*routeCounter, len(routes)+1)}
+	for _, method := range knownMethods {
+		c.m[""] = append(c.m[""], &routeCounter{method: method})
+	}
+	c.m[""] = append(c.m[""], &routeCounter{method: otherMethod})
+	for _, r := range routes {
+		pattern := fullPath(r)
+		c.m[pattern] = append(c.m[pattern], &routeCounter{method: r.Method})
+	}
+	return c
+}
+
+// of returns the statistics of a route.
+func (c routeCounters) of(route, method string) *routeStats {
+	counters, known := c.m[route]
+	if !known {
+		route, counters = "", c.m[""] // of an engine that got more routes while it served
+	}
+	for _, counter := range counters {
+		if counter.method == method || counter.method == otherMethod {
+			s := counter.stats.Load()
+			if s == nil {
+				s = statsOf(routeKey{c.app, route, counter.method})
+				counter.stats.Store(s)
+			}
+			return s
+		}
+	}
+	return c.of("", otherMethod)
+}
