@@ -11,7 +11,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/gin-gonic/gin"
 
 	"github.com/caddy-gin/caddy-gin/ginbridge"
@@ -40,6 +39,9 @@ type App struct {
 	// Placeholders in values are replaced. Default: none.
 	Listeners map[string]map[string]string `json:"listeners,omitempty"`
 
+	handlers   []*Handler // appended to while provisioning only
+	summary    *summary   // made by Start
+	begun      time.Time
 	sets       map[string]listeners.Options
 	ctx        caddy.Context
 	generation *ginbridge.Generation
@@ -67,7 +69,7 @@ func loadApp(ctx caddy.Context) (*App, error) {
 
 // Provision begins a generation.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.ctx = ctx
+	a.ctx, a.begun = ctx, time.Now()
 	if err := a.provisionListeners(); err != nil {
 		return err
 	}
@@ -91,7 +93,13 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := events.On("stopping", eventHandler{a.stopping}); err != nil {
 		return err
 	}
-	a.generation = ginbridge.NewGeneration(ctx.Logger())
+	if err := registerMetrics(ctx.GetMetricsRegistry()); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	a.generation = ginbridge.NewGeneration(ctx.Logger(a))
+	configs.Lock()
+	configs.generations[ctx.Done()] = a.generation.ID()
+	configs.Unlock()
 	// Gin prints about routes while engines are built, so this cannot wait;
 	// a configuration that fails gets it undone in Cleanup
 	a.modeBefore = gin.Mode()
@@ -106,16 +114,19 @@ func (a *App) Start() error {
 			return err
 		}
 	}
+	a.summary = a.summarise()
+	a.generation.SetHash(a.summary.hash())
 	return nil
 }
 
 // started is called when all apps of the configuration run.
 func (a *App) started() {
-	a.generation.Start(func() bool {
-		active, err := caddy.ActiveContext().AppIfConfigured("gin")
-		return err == nil && active == a
-	})
+	go a.report(time.Since(a.begun))
+	a.generation.Start(a.live)
 }
+
+// live tells whether the configuration is the current one.
+func (a *App) live() bool { return currentApp() == a }
 
 // stopping is called before any app of the configuration is stopped. When the
 // process exits, streams must know of it then: Caddy's HTTP app may be the
@@ -138,13 +149,15 @@ func (a *App) Cleanup() error {
 	}
 	if !a.replaced.Load() { // it failed to load, perhaps after it started
 		gin.SetMode(a.modeBefore)
+		reloadRefused.Inc()
 	}
 	var grace time.Duration
-	if val, err := a.ctx.AppIfConfigured("http"); err == nil {
-		if app, ok := val.(*caddyhttp.App); ok {
-			grace = time.Duration(app.GracePeriod)
-		}
+	if app := a.httpApp(); app != nil {
+		grace = time.Duration(app.GracePeriod)
 	}
+	configs.Lock()
+	delete(configs.generations, a.ctx.Done())
+	configs.Unlock()
 	a.generation.Retire(caddy.Exiting(), grace)
 	return nil
 }

@@ -111,8 +111,9 @@ type Handler struct {
 	// HTML templates to load into the app's engine. Default: none.
 	Templates *Templates `json:"templates,omitempty"`
 
-	mount  *ginbridge.Mount
-	logger *zap.Logger
+	mount *ginbridge.Mount
+	name  string // of the app and the server
+	raw   []byte // the handler as it was configured
 }
 
 // Templates says which HTML templates to load.
@@ -134,7 +135,6 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 
 // Provision loads the app and builds its engine.
 func (h *Handler) Provision(ctx caddy.Context) error {
-	h.logger = ctx.Logger()
 	opts, err := h.options()
 	if err != nil {
 		return err
@@ -156,6 +156,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := ginbridge.CheckName(module.Name); err != nil {
 		return err
 	}
+	if h.raw, err = json.Marshal(h); err != nil { // before Caddy forgets AppRaw
+		return err
+	}
+	h.name = module.Name
+	if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && server.Name() != "" {
+		h.name += "@" + server.Name()
+	}
 	val, err := ctx.LoadModule(h, "AppRaw")
 	if err != nil {
 		return fmt.Errorf("loading Gin app: %w", err)
@@ -168,8 +175,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	app.handlers = append(app.handlers, h)
 	if h.Fallthrough && h.mount.HasNoRoute() {
-		h.logger.Warn("fallthrough has no effect: the app has a NoRoute handler", zap.String("app", module.Name))
+		ctx.Logger(app).Warn("fallthrough has no effect: the app has a NoRoute handler", zap.String("app", module.Name))
 		h.Fallthrough = false
 	}
 	return nil

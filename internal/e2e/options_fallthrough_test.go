@@ -133,7 +133,7 @@ func TestFallthroughLeavesAllToAnAppWithNoRoute(t *testing.T) {
 	}
 	warned := 0
 	for _, e := range s.Log() {
-		if e.Level == "warn" && e.Logger == "http.handlers.gin" && e.Fields["app"] == "opt-routes" {
+		if e.Level == "warn" && e.Logger == "gin" && e.Fields["app"] == "opt-routes" {
 			warned++
 		}
 	}
