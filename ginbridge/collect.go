@@ -2,6 +2,7 @@ package ginbridge
 
 import (
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -17,6 +18,8 @@ var (
 		"Requests whose handlers have not returned.", []string{"app"}, nil)
 	streamsDesc = prometheus.NewDesc("caddy_gin_streams",
 		"What has no end of its own: hijacked connections (kind hijacked, as WebSockets are), event streams (event_stream) and WebSockets over HTTP/2 (connect).", []string{"app", "kind"}, nil)
+	drainingDesc = prometheus.NewDesc("caddy_gin_oldest_draining_seconds",
+		"How long the oldest configuration that is draining has been; 0 without one.", nil, nil)
 	generationsDesc = prometheus.NewDesc("caddy_gin_generations",
 		"Configurations that serve requests: live, or draining because they have been replaced.", []string{"state"}, nil)
 )
@@ -29,28 +32,31 @@ func (gauges) Describe(ch chan<- *prometheus.Desc) {
 	ch <- inFlightDesc
 	ch <- streamsDesc
 	ch <- generationsDesc
+	ch <- drainingDesc
 }
 
 // Collect implements [prometheus.Collector].
 func (gauges) Collect(ch chan<- prometheus.Metric) {
-	send := func(desc *prometheus.Desc, n int, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(n), labels...)
+	send := func(desc *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
 	generationsMu.Lock()
 	all := slices.Clone(generations)
 	generationsMu.Unlock()
-	live, draining := 0, 0
-	inFlight := make(map[string]int)
-	streams := make(map[[2]string]int)
+	var live, draining float64
+	var oldest time.Duration
+	inFlight := make(map[string]float64)
+	streams := make(map[[2]string]float64)
 	for _, g := range all {
 		g.mu.Lock()
 		if g.drainedAt.IsZero() {
 			live++
 		} else {
 			draining++
+			oldest = max(oldest, time.Since(g.drainedAt))
 		}
 		for _, m := range g.mounts {
-			inFlight[m.app.name] += int(m.inFlight.Load())
+			inFlight[m.app.name] += float64(m.inFlight.Load())
 			for _, kind := range streamKinds {
 				streams[[2]string{m.app.name, kind}] += 0 // so that the series does not come and go
 			}
@@ -62,6 +68,7 @@ func (gauges) Collect(ch chan<- prometheus.Metric) {
 	}
 	send(generationsDesc, live, "live")
 	send(generationsDesc, draining, "draining")
+	send(drainingDesc, oldest.Seconds())
 	for app, n := range inFlight {
 		send(inFlightDesc, n, app)
 	}

@@ -2,7 +2,6 @@ package ginbridge
 
 import (
 	"encoding/json"
-	"math"
 	"reflect"
 	"strings"
 	"time"
@@ -75,7 +74,8 @@ type RouteInfo struct {
 	Errors   uint64 `json:"errors"`
 
 	// P50 and P99 are estimates of the median and the 99th percentile of the
-	// time that handlers took, in seconds. They are absent without a request.
+	// time that handlers took, in seconds, streams left out. They are absent
+	// without a request.
 	P50 *float64 `json:"p50,omitempty"`
 	P99 *float64 `json:"p99,omitempty"`
 }
@@ -92,10 +92,8 @@ func (m *Mount) RouteInfos() []RouteInfo {
 		s := stats.m[routeKey{m.app.name, info.Pattern, r.Method}]
 		stats.Unlock()
 		if s != nil {
-			var q []float64
-			info.Requests, q = s.quantiles(.5, .99)
-			info.Errors = s.errors.Load()
-			if !math.IsNaN(q[0]) {
+			info.Requests, info.Errors = s.requests()
+			if q, ok := s.quantiles(.5, .99); ok {
 				info.P50, info.P99 = &q[0], &q[1]
 			}
 		}

@@ -22,8 +22,9 @@ func TestRouteInfos(t *testing.T) {
 	}
 	defer disownEngine(r)
 	m := &Mount{app: &App{name: "route-infos"}, engine: r, routes: routes, counters: newRouteCounters("route-infos", routes)}
-	m.counters.of("/time:now", "GET").observe(200, false, 0)
-	m.counters.of("/time:now", "GET").observe(503, true, 0)
+	m.counters.of("/time:now", "GET").answered(200)
+	m.counters.of("/time:now", "GET").answered(503)
+	m.counters.of("/time:now", "GET").duration.Observe(.001)
 	want := map[string]int{
 		"GET /": 2, "GET /users/:id": 3, "POST /users/:id": 2, "GET /users/:id/orders": 2, "GET /time:now": 2, "PUT /v2/files/*path": 3,
 	}

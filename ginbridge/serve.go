@@ -46,6 +46,7 @@ type slot struct {
 	body        *requestBody            // nil unless it matters how much of it is read
 	failure     error                   // set by Fail
 	answer      *answer                 // nil unless it is a stream
+	streamed    bool                    // it was one
 	cancel      context.CancelCauseFunc // of ctx; nil without Options.StreamCloseDelay
 	poisoned    bool                    // a handler panicked
 	ip          []string                // header value of the last client; never changed, only replaced
@@ -157,7 +158,7 @@ func (s *slot) serve(w http.ResponseWriter, r *http.Request, path, rawPath strin
 	s.writer.reset(w)
 	s.ctx = r.Context()
 	s.path, s.rawPath = path, rawPath
-	s.failure = nil
+	s.failure, s.streamed = nil, false
 	s.multiplexed = r.ProtoMajor > 1
 	r = s.present(r)
 	s.c.Request = r
@@ -240,22 +241,24 @@ func (s *slot) outcome() error {
 
 // count adds the request to the statistics. err is that of serve.
 func (s *slot) count(method string, start time.Time, err error) {
-	code, failed := s.writer.status, false
+	code := s.writer.status
 	switch {
-	case s.writer.hijacked:
-		code, failed = http.StatusSwitchingProtocols, err != nil
+	case err == nil && s.writer.hijacked:
+		code = http.StatusSwitchingProtocols
 	case err == nil:
-		failed = code >= http.StatusInternalServerError
 	case errors.Is(err, errAbort):
-		failed = true
+		code = aborted
 	default:
 		code = http.StatusInternalServerError
 		if answer, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
 			code = answer.StatusCode
 		}
-		failed = code >= http.StatusInternalServerError
 	}
-	s.mount.counters.of(s.c.FullPath(), method).observe(code, failed, time.Since(start))
+	route := s.mount.counters.of(s.c.FullPath(), method)
+	if !s.streamed && !s.writer.hijacked {
+		route.duration.Observe(time.Since(start).Seconds())
+	}
+	route.answered(code)
 }
 
 // recycle gives the slot back unless somebody may still use it.

@@ -1,12 +1,11 @@
 package ginbridge
 
 import (
-	"math"
+	"net/http"
 	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,11 +21,11 @@ var durationBuckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .0
 var (
 	requestsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "caddy_gin_requests_total",
-		Help: "Requests that a Gin app has answered. The route is a pattern, empty where none matched; the code is 0 if the request was aborted without an answer.",
+		Help: "Requests that a Gin app has answered. The route is a pattern, empty where none matched; the code is 0 if the connection or the stream was aborted.",
 	}, []string{"app", "route", "method", "code"})
 	requestDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "caddy_gin_request_duration_seconds",
-		Help:    "Time from the call of a Gin app to the return of its handlers.",
+		Help:    "Time from the call of a Gin app to the return of its handlers, but for event streams, WebSockets and hijacked connections, which last as long as their clients want.",
 		Buckets: durationBuckets,
 		// also a native histogram, for those who scrape them; without a reset
 		// of what has been counted
@@ -47,11 +46,13 @@ type routeKey struct{ app, route, method string }
 type routeStats struct {
 	key      routeKey
 	duration prometheus.Histogram
-	errors   atomic.Uint64 // answers with 5xx, and aborted ones
-
-	codes atomic.Pointer[[]codeCount] // replaced with mu held
-	mu    sync.Mutex
+	codes    atomic.Pointer[[]codeCount] // replaced with mu held
+	mu       sync.Mutex
 }
+
+// aborted stands for the status code of a request that was not answered to its
+// end.
+const aborted = 0
 
 // codeCount counts the answers with a status code.
 type codeCount struct {
@@ -74,18 +75,15 @@ func statsOf(k routeKey) *routeStats {
 	if s == nil {
 		s = &routeStats{key: k, duration: requestDuration.WithLabelValues(k.app, k.route, k.method).(prometheus.Histogram)}
 		s.codes.Store(new([]codeCount))
+		panicsTotal.WithLabelValues(k.app, k.route) // 0, so that the first one is an increase
 		stats.m[k] = s
 	}
 	return s
 }
 
-// observe counts a request. It allocates nothing, but for the first answer
+// answered counts a request. It allocates nothing, but for the first answer
 // with a code.
-func (s *routeStats) observe(code int, failed bool, took time.Duration) {
-	s.duration.Observe(took.Seconds())
-	if failed {
-		s.errors.Add(1)
-	}
+func (s *routeStats) answered(code int) {
 	for _, c := range *s.codes.Load() {
 		if c.code == code {
 			c.total.Inc()
@@ -111,22 +109,34 @@ func (s *routeStats) total(code int) prometheus.Counter {
 	return total
 }
 
-// quantiles estimates quantiles of the duration in seconds, as Prometheus'
-// histogram_quantile does. They are NaN if there was no request.
-func (s *routeStats) quantiles(qs ...float64) (count uint64, values []float64) {
-	var m dto.Metric
-	if err := s.duration.Write(&m); err != nil {
-		return 0, nan(len(qs))
+// requests returns how many requests were counted, and how many of them were
+// answered with 5xx or aborted.
+func (s *routeStats) requests() (all, errors uint64) {
+	for _, c := range *s.codes.Load() {
+		var m dto.Metric
+		if c.total.Write(&m) != nil {
+			continue
+		}
+		n := uint64(m.GetCounter().GetValue())
+		all += n
+		if c.code >= http.StatusInternalServerError || c.code == aborted {
+			errors += n
+		}
 	}
-	h := m.GetHistogram()
-	count = h.GetSampleCount()
-	if count == 0 {
-		return 0, nan(len(qs))
+	return all, errors
+}
+
+// quantiles estimates quantiles of the duration in seconds, as Prometheus'
+// histogram_quantile does. There are none if there was no request.
+func (s *routeStats) quantiles(qs ...float64) (values []float64, ok bool) {
+	var m dto.Metric
+	if err := s.duration.Write(&m); err != nil || m.GetHistogram().GetSampleCount() == 0 {
+		return nil, false
 	}
 	for _, q := range qs {
-		values = append(values, quantile(q*float64(count), h.GetBucket()))
+		values = append(values, quantile(q*float64(m.GetHistogram().GetSampleCount()), m.GetHistogram().GetBucket()))
 	}
-	return count, values
+	return values, true
 }
 
 // quantile returns the value below which rank observations lie.
@@ -141,8 +151,6 @@ func quantile(rank float64, buckets []*dto.Bucket) float64 {
 	}
 	return from // more than the last bound
 }
-
-func nan(n int) []float64 { return slices.Repeat([]float64{math.NaN()}, n) }
 
 // knownMethods are those that unmatched requests are counted by: a client may
 // make methods up.

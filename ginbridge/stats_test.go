@@ -1,7 +1,6 @@
 package ginbridge
 
 import (
-	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -20,10 +19,12 @@ func countersOf(name string) routeCounters {
 
 func TestStatsAllocateNothing(t *testing.T) {
 	c := countersOf("stats-allocs")
-	c.of("/ping", "GET").observe(200, false, time.Millisecond)
+	c.of("/ping", "GET").answered(200)
 	if n := testing.AllocsPerRun(1000, func() {
 		start := time.Now()
-		c.of("/ping", "GET").observe(200, false, time.Since(start))
+		s := c.of("/ping", "GET")
+		s.duration.Observe(time.Since(start).Seconds())
+		s.answered(200)
 	}); n != 0 {
 		t.Errorf("a request costs %v allocations", n)
 	}
@@ -33,11 +34,11 @@ func TestStatsAllocateNothing(t *testing.T) {
 func TestStatsHaveNoLabelOfTheClient(t *testing.T) {
 	c := countersOf("stats-labels")
 	for _, method := range []string{"GET", "BREW", "get", "", "PURGE", "PROPFIND"} {
-		c.of("", method).observe(404, false, 0)
-		c.of("/made/up", method).observe(404, false, 0)
+		c.of("", method).answered(404)
+		c.of("/made/up", method).answered(404)
 	}
-	c.of("/cache/:key", "PURGE").observe(204, false, 0)
-	c.of("/cache/:key", "GET").observe(200, false, 0) // cannot be, and is bounded all the same
+	c.of("/cache/:key", "PURGE").answered(204)
+	c.of("/cache/:key", "GET").answered(200) // cannot be, and is bounded all the same
 	stats.Lock()
 	defer stats.Unlock()
 	var got []routeKey
@@ -61,15 +62,15 @@ func TestStatsHaveNoLabelOfTheClient(t *testing.T) {
 func TestStatsSurviveConfigurations(t *testing.T) {
 	for range 3 {
 		c := countersOf("stats-reloads")
-		c.of("/ping", "POST").observe(201, false, 0)
-		c.of("/ping", "POST").observe(503, true, 0)
+		c.of("/ping", "POST").answered(201)
+		c.of("/ping", "POST").answered(503)
 	}
 	s := countersOf("stats-reloads").of("/ping", "POST")
 	if n := testutil.ToFloat64(s.total(201)); n != 3 {
 		t.Errorf("%v answers with 201, want 3", n)
 	}
-	if n := s.errors.Load(); n != 3 {
-		t.Errorf("%d errors, want 3", n)
+	if all, errors := s.requests(); all != 6 || errors != 3 {
+		t.Errorf("%d requests and %d errors, want 6 and 3", all, errors)
 	}
 }
 
@@ -79,33 +80,33 @@ func TestStatsOfManyAtOnce(t *testing.T) {
 	for range 8 {
 		clients.Go(func() {
 			for i := range 1000 {
-				c.of("/ping", "GET").observe(200+i%10, i%10 == 0, time.Microsecond)
+				c.of("/ping", "GET").answered(500 - i%10)
 			}
 		})
 	}
 	clients.Wait()
 	s := c.of("/ping", "GET")
-	for code := 200; code < 210; code++ {
+	for code := 491; code <= 500; code++ {
 		if n := testutil.ToFloat64(s.total(code)); n != 800 {
 			t.Errorf("%v answers with %d, want 800", n, code)
 		}
 	}
-	if n, _ := s.quantiles(); n != 8000 || s.errors.Load() != 800 {
-		t.Errorf("%d requests and %d errors, want 8000 and 800", n, s.errors.Load())
+	if all, errors := s.requests(); all != 8000 || errors != 800 {
+		t.Errorf("%d requests and %d errors, want 8000 and 800", all, errors)
 	}
 }
 
 func TestQuantiles(t *testing.T) {
 	s := countersOf("stats-quantiles").of("/ping", "GET")
-	if n, q := s.quantiles(.5, .99); n != 0 || !math.IsNaN(q[0]) || !math.IsNaN(q[1]) {
-		t.Errorf("without a request: %d, %v", n, q)
+	if q, ok := s.quantiles(.5, .99); ok {
+		t.Errorf("without a request: %v", q)
 	}
 	for range 98 {
-		s.observe(200, false, 2*time.Millisecond)
+		s.duration.Observe(.002)
 	}
-	s.observe(200, false, 400*time.Millisecond)
-	s.observe(200, false, time.Minute)
-	_, q := s.quantiles(.5, .99, 1)
+	s.duration.Observe(.4)
+	s.duration.Observe(60)
+	q, _ := s.quantiles(.5, .99, 1)
 	if q[0] < .001 || q[0] > .0025 || q[1] != .5 || q[2] != 10 {
 		t.Errorf("got %v", q)
 	}
@@ -133,7 +134,9 @@ func BenchmarkStats(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			start := time.Now()
-			c.of("/ping", "GET").observe(200, false, time.Since(start))
+			s := c.of("/ping", "GET")
+			s.duration.Observe(time.Since(start).Seconds())
+			s.answered(200)
 		}
 	})
 	b.Run("clock", func(b *testing.B) {
@@ -146,7 +149,9 @@ func BenchmarkStats(b *testing.B) {
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
 				start := time.Now()
-				c.of("/ping", "GET").observe(200, false, time.Since(start))
+				s := c.of("/ping", "GET")
+				s.duration.Observe(time.Since(start).Seconds())
+				s.answered(200)
 			}
 		})
 	})

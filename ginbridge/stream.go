@@ -155,7 +155,7 @@ func (s *slot) flushed() {
 		a.conn, _ = s.ctx.Value(connKey{}).(net.Conn)
 	}
 	a.stop, a.abort = a.ask, a.cancelAndCut
-	s.answer = a
+	s.answer, s.streamed = a, true
 	a.begin()
 }
 

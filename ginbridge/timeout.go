@@ -80,7 +80,9 @@ func (s *slot) serveWithin(d time.Duration, start time.Time, w http.ResponseWrit
 
 func (m *Mount) timedOut(start time.Time, r *http.Request, path, rawPath string) error {
 	route := m.router().find(r.Method, path, rawPath).route
-	m.counters.of(route, r.Method).observe(http.StatusServiceUnavailable, true, time.Since(start))
+	counted := m.counters.of(route, r.Method)
+	counted.duration.Observe(time.Since(start).Seconds())
+	counted.answered(http.StatusServiceUnavailable)
 	m.observe(r.Context(), true, route, nil)
 	return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("the Gin app did not answer in time"))
 }

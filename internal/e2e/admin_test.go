@@ -209,38 +209,38 @@ func TestAdminRefusesBadCalls(t *testing.T) {
 		body               int
 		header             []string
 	}{
-		{"POST", "/gin/apps", "/gin/apps is for GET only", 405, 0, nil},
-		{"DELETE", "/gin/generations", "for GET only", 405, 0, nil},
-		{"GET", "/gin/generations/1/close", "for POST only", 405, 0, nil},
-		{"BREW", "/gin/health/live", "for GET only", 405, 0, nil},
-		{"GET", "/gin/", "the endpoints are", 404, 0, nil},
-		{"GET", "/gin/nothing", `there is no \"/gin/nothing\"`, 404, 0, nil},
-		{"GET", "/gin/routes?app=nothing", "its apps are: admin-main", 404, 0, nil},
-		{"POST", "/gin/generations/99/close", "there is no generation 99", 404, 0, nil},
-		{"POST", "/gin/generations/-1/close", "a whole number", 400, 0, nil},
-		{"POST", "/gin/generations/first/close", "a whole number", 400, 0, nil},
-		{"POST", "/gin/generations/18446744073709551616/close", "a whole number", 400, 0, nil},
-		{"GET", "/gin/check", "the parameter address is missing", 400, 0, nil},
-		{"GET", "/gin/check?address=ipv4/127.0.0.1%3Fnothing=1:80", "unknown option", 400, 0, nil},
-		{"GET", "/gin/check?address=what/%3A80", "network what", 400, 0, nil},
-		{"GET", "/gin/check?address=ipv4/:99999", "port", 400, 0, nil},
-		{"GET", "/gin/check?address=ipv4/:80&port=x", "not a port", 400, 0, nil},
-		{"GET", "/gin/check?address=ipv4/:80&h3=perhaps", "neither true nor false", 400, 0, nil},
-		{"POST", "/gin/generations/1/close", "takes no body", 413, 1 << 20, nil},
-		{"GET", "/gin/apps", "takes no body", 413, 1 << 20, nil},
-		{"GET", "/gin/apps", "not allowed", 403, 0, []string{"Origin", "http://evil.example"}},
-		{"POST", "/gin/generations/1/close", "not allowed", 403, 0, []string{"Origin", "http://evil.example"}},
-		{"GET", "/gin/apps", "no-cors", 400, 0, []string{"Sec-Fetch-Mode", "no-cors"}},
+		{"POST", "/gin/apps", "/gin/apps is for GET only", http.StatusMethodNotAllowed, 0, nil},
+		{"DELETE", "/gin/generations", "for GET only", http.StatusMethodNotAllowed, 0, nil},
+		{"GET", "/gin/generations/1/close", "for POST only", http.StatusMethodNotAllowed, 0, nil},
+		{"BREW", "/gin/health/live", "for GET only", http.StatusMethodNotAllowed, 0, nil},
+		{"GET", "/gin/", "the endpoints are", http.StatusNotFound, 0, nil},
+		{"GET", "/gin/nothing", `there is no \"/gin/nothing\"`, http.StatusNotFound, 0, nil},
+		{"GET", "/gin/routes?app=nothing", "its apps are: admin-main", http.StatusNotFound, 0, nil},
+		{"POST", "/gin/generations/99/close", "there is no generation 99", http.StatusNotFound, 0, nil},
+		{"POST", "/gin/generations/-1/close", "a whole number", http.StatusBadRequest, 0, nil},
+		{"POST", "/gin/generations/first/close", "a whole number", http.StatusBadRequest, 0, nil},
+		{"POST", "/gin/generations/18446744073709551616/close", "a whole number", http.StatusBadRequest, 0, nil},
+		{"GET", "/gin/check", "the parameter address is missing", http.StatusBadRequest, 0, nil},
+		{"GET", "/gin/check?address=ipv4/127.0.0.1%3Fnothing=1:80", "unknown option", http.StatusBadRequest, 0, nil},
+		{"GET", "/gin/check?address=what/%3A80", "network what", http.StatusBadRequest, 0, nil},
+		{"GET", "/gin/check?address=ipv4/:99999", "port", http.StatusBadRequest, 0, nil},
+		{"GET", "/gin/check?address=ipv4/:80&port=x", "not a port", http.StatusBadRequest, 0, nil},
+		{"GET", "/gin/check?address=ipv4/:80&h3=perhaps", "neither true nor false", http.StatusBadRequest, 0, nil},
+		{"POST", "/gin/generations/1/close", "takes no body", http.StatusRequestEntityTooLarge, 1 << 20, nil},
+		{"GET", "/gin/apps", "takes no body", http.StatusRequestEntityTooLarge, 1 << 20, nil},
+		{"GET", "/gin/apps", "not allowed", http.StatusForbidden, 0, []string{"Origin", "http://evil.example"}},
+		{"POST", "/gin/generations/1/close", "not allowed", http.StatusForbidden, 0, []string{"Origin", "http://evil.example"}},
+		{"GET", "/gin/apps", "no-cors", http.StatusBadRequest, 0, []string{"Sec-Fetch-Mode", "no-cors"}},
 	} {
 		a := adminDo(t, s, test.method, test.path, strings.NewReader(strings.Repeat("x", test.body)), test.header...)
 		if a.StatusCode != test.status || a.Header.Get("Content-Type") != "application/json" ||
 			!strings.HasPrefix(a.body, `{"error":"`) || !strings.Contains(a.body, test.want) || strings.Count(a.body, "\n") != 1 {
-			if test.want == "no-cors" && a.StatusCode == 400 {
+			if test.want == "no-cors" && a.StatusCode == http.StatusBadRequest {
 				continue // the words are Caddy's
 			}
 			t.Errorf("%s %s: %s, %s; want %d and %q", test.method, test.path, a.Status, a.body, test.status, test.want)
 		}
-		if test.status == 405 && a.Header.Get("Allow") == "" {
+		if test.status == http.StatusMethodNotAllowed && a.Header.Get("Allow") == "" {
 			t.Errorf("%s %s: no header Allow", test.method, test.path)
 		}
 	}
