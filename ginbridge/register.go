@@ -84,6 +84,10 @@ func RegisterEngine(name string, build func() (*gin.Engine, error)) {
 // nameSyntax is Caddy's convention for module names, and "-".
 var nameSyntax = regexp.MustCompile(`^[a-z][a-z0-9_-]*$`)
 
+// ValidName tells whether an app may have a name: it must be made of lower-case
+// letters, digits, "_" and "-", starting with a letter.
+func ValidName(name string) bool { return nameSyntax.MatchString(name) }
+
 // registeredAt maps the name of a registered app to the place that registered
 // it. Guarded by registeredMu; written at init only, as a rule.
 var (
@@ -96,7 +100,7 @@ func register(name string, noBuild bool, build func(*App) (*gin.Engine, error)) 
 	if _, file, line, ok := runtime.Caller(2); ok {
 		here = fmt.Sprintf("%s:%d", filepath.Base(filepath.Dir(file))+"/"+filepath.Base(file), line)
 	}
-	if !nameSyntax.MatchString(name) {
+	if !ValidName(name) {
 		panic(fmt.Sprintf("ginbridge: invalid app name %q at %s: use lower-case letters, digits, '_' and '-', starting with a letter", name, here))
 	}
 	if noBuild {

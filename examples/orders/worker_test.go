@@ -3,11 +3,14 @@ package orders
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/zap/zaptest"
+
+	"github.com/caddy-gin/caddy-gin/ginbridgetest"
 )
 
 func TestWorkersShipEachOrderOnce(t *testing.T) {
@@ -68,18 +71,23 @@ func TestStoppedWorkersLeaveNoOrderBehind(t *testing.T) {
 	}
 }
 
+// The worker of the app ships what the clients of the app ask for all the time,
+// also while it is reloaded.
 func TestShippingIsSeenThroughTheCache(t *testing.T) {
-	a := serve(t)
-	var o order
-	a.do("POST", "/orders", "key", `{"item": "pen", "quantity": 2}`, &o)
-	path := fmt.Sprintf("/orders/%d", o.ID)
-	if a.do("GET", path, "", "", &o); o.Shipped != "" {
-		t.Errorf("shipped by nobody: %+v", o)
-	}
-	if err := a.worker().shipAll(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if a.do("GET", path, "", "", &o); o.Shipped == "" {
-		t.Errorf("got %+v", o)
+	cfg := Config{Database: filepath.Join(t.TempDir(), "orders.db"), ShipInterval: minShipInterval}
+	kit := ginbridgetest.New(t, "orders", cfg)
+	a := &app{t: t, url: kit.Server().URL}
+	deadline := time.Now().Add(time.Minute)
+	for key := range 3 {
+		var o order
+		if status, _ := a.do("POST", "/orders", fmt.Sprint(key), `{"item": "pen", "quantity": 2}`, &o); status != 201 {
+			t.Fatalf("got %d", status)
+		}
+		kit.Reload(cfg)
+		for path := fmt.Sprintf("/orders/%d", o.ID); o.Shipped == ""; {
+			if status, _ := a.do("GET", path, "", "", &o); status != 200 || time.Now().After(deadline) {
+				t.Fatalf("got %d %+v", status, o)
+			}
+		}
 	}
 }
