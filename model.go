@@ -83,18 +83,26 @@ func routes(app string) []ginbridge.RouteInfo {
 type generationInfo struct {
 	ginbridge.GenerationInfo
 	State string `json:"state"` // live or draining
+
+	// Carried is how many connections the listener wrapper seamless carried
+	// over to the configuration, if it is the current one.
+	Carried int64 `json:"carried"`
 }
 
 // generations lists the configurations that are live or draining, the oldest
 // first.
 func generations() []generationInfo {
 	infos := []generationInfo{}
+	current := currentApp()
 	for _, g := range ginbridge.Generations() {
-		state := "live"
+		info := generationInfo{GenerationInfo: g, State: "live"}
 		if !g.Drained.IsZero() {
-			state = "draining"
+			info.State = "draining"
 		}
-		infos = append(infos, generationInfo{g, state})
+		if current != nil && current.generation.ID() == g.ID {
+			info.Carried = current.carried()
+		}
+		infos = append(infos, info)
 	}
 	return infos
 }

@@ -97,14 +97,16 @@ func (a *App) report(took time.Duration) {
 			zap.Strings("apps", slices.Sorted(maps.Keys(now.apps))), zap.Strings("sockets", now.sockets))...)
 		return
 	}
-	fields = append(fields, zap.Uint64("before", before.generation), zap.Int64("carried_connections", carried()))
+	fields = append(fields, zap.Uint64("before", before.generation), zap.Int64("carried_connections", a.carried()))
 	log.Info("reloaded", append(fields, now.changes(before)...)...)
 }
 
-// carried returns how many connections the last reload carried over.
-func carried() (n int64) {
+// carried returns how many connections were carried over to the configuration.
+func (a *App) carried() (n int64) {
 	for _, front := range seamless.Addresses() {
-		n += front.Carried
+		if slices.Contains(front.Configs, a.ctx.Done()) {
+			n += front.Carried
+		}
 	}
 	return n
 }

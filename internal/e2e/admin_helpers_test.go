@@ -89,6 +89,7 @@ type (
 	adminGeneration struct {
 		ID       uint64    `json:"id"`
 		State    string    `json:"state"`
+		Carried  int64     `json:"carried"`
 		Apps     []string  `json:"apps"`
 		Hash     string    `json:"hash"`
 		Started  time.Time `json:"started"`

@@ -51,7 +51,8 @@ func TestLogTellsWhatAReloadChanged(t *testing.T) {
 		t.Errorf("got %v", f)
 	}
 	other := adminSite("v2")
-	other.Sites = other.Sites[:strings.Index(other.Sites, "http://localhost {")] + "http://localhost {\n\tbind unixsock/$DIR/other.sock\n\tgin hello\n}\n"
+	tcpSite, _, _ := strings.Cut(other.Sites, "http://localhost {")
+	other.Sites = tcpSite + "http://localhost {\n\tbind unixsock/$DIR/other.sock\n\tgin hello\n}\n"
 	other.Global += "\ngin {\n\tmode debug\n}"
 	seamReload(t, s, other)
 	f := told("reloaded", 3)
