@@ -70,11 +70,14 @@ func (a *App) started(w *Wrapper) {
 	}
 }
 
-// Stop releases the sockets. When the process exits, connections end with the
-// fronts.
+// Stop gives way to the configuration that goes on, and releases the sockets.
+// When the process exits, connections end with the fronts.
 func (a *App) Stop() error {
 	if caddy.Exiting() {
 		return nil
+	}
+	for _, w := range a.wrappers {
+		fronts.replace(w)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -85,7 +85,10 @@ func (e *epoch) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m := e.front.current.Load()
 	switch {
 	case m == nil:
-		e.serveSuccessor(w, r)
+		e.serveSuccessor(w, r, nil)
+		return
+	case m.replaced.Load():
+		e.serveSuccessor(w, r, m)
 		return
 	case m.epoch == e:
 	case m.wrapper.policies != e.settings.policies:

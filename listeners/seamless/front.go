@@ -49,7 +49,7 @@ type front struct {
 }
 
 // member is a configuration's part in a front. Its fields are constant from
-// when it is current, but for committed and gone.
+// when it is current, but for committed, gone and replaced.
 type member struct {
 	wrapper *Wrapper
 	address address
@@ -67,6 +67,7 @@ type member struct {
 	altSvc    []string     // the header that announces HTTP/3; nil without
 	committed uint64       // when; 0 is not, or not yet
 	gone      bool
+	replaced  atomic.Bool // its configuration is being stopped while another goes on
 }
 
 // users is what a configuration's app named gin implements: it keeps what the
@@ -163,16 +164,40 @@ func (r *registry) commit(m *member) {
 	}(m.epoch)
 }
 
-// elect makes the member that was committed last the current one. The
-// registry's mutex must be held.
+// elect makes the member that was committed last the current one, if there is
+// one that is not replaced. The registry's mutex must be held.
 func (f *front) elect() {
 	var best *member
 	for _, m := range f.members {
-		if m.committed > 0 && (best == nil || m.committed > best.committed) {
+		if m.committed > 0 && (best == nil || m.before(best)) {
 			best = m
 		}
 	}
 	f.current.Store(best)
+}
+
+// before tells whether m is to be current rather than other.
+func (m *member) before(other *member) bool {
+	if a, b := m.replaced.Load(), other.replaced.Load(); a != b {
+		return b
+	}
+	return m.committed > other.committed
+}
+
+// replace is told that a configuration is being stopped, and another goes on.
+// Caddy stops its servers in the background: requests over connections to
+// addresses that only it has are for that other one from now on, not for what
+// is left of the server.
+func (r *registry) replace(w *Wrapper) {
+	w.mu.Lock()
+	members := w.members
+	w.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range members {
+		m.replaced.Store(true)
+		m.front.elect()
+	}
 }
 
 // leave ends a member's part. Its requests go on.

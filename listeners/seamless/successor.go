@@ -10,18 +10,22 @@ import (
 )
 
 // serveSuccessor serves a request that came over a connection to an address
-// which no configuration with the wrapper has any more.
-func (e *epoch) serveSuccessor(w http.ResponseWriter, r *http.Request) {
+// which no configuration with the wrapper has any more, or only last, which is
+// being stopped and serves it if nobody else does.
+func (e *epoch) serveSuccessor(w http.ResponseWriter, r *http.Request, last *member) {
 	endAfter(w, r)
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	fronts.mu.Lock()
 	next := fronts.successor(e, local)
 	fronts.mu.Unlock()
-	if next == nil {
+	switch {
+	case next != nil:
+		next.ServeHTTP(w, r)
+	case last != nil && last.wrapper.policies == e.settings.policies:
+		last.ServeHTTP(w, r)
+	default:
 		misdirected(w, r)
-		return
 	}
-	next.ServeHTTP(w, r)
 }
 
 // misdirected tells a client that it may repeat its request on another
@@ -42,7 +46,7 @@ func misdirected(w http.ResponseWriter, r *http.Request) {
 func (r *registry) successor(e *epoch, local net.Addr) http.Handler {
 	for _, f := range r.fronts {
 		m := f.current.Load()
-		if m == nil || m.wrapper.policies != e.settings.policies || f.port == 0 || f.port != e.front.port {
+		if m == nil || m.replaced.Load() || m.wrapper.policies != e.settings.policies || f.port == 0 || f.port != e.front.port {
 			continue
 		}
 		if local == nil || covers(m.ln, local) {
