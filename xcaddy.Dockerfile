@@ -38,9 +38,9 @@ RUN set -eu; \
     xcaddy build "$CADDY_VERSION" --output /caddy "$@" --with caddy.local/app@v0.0.0=/app; \
     /caddy list-modules | grep '^gin\.apps\.'
 
-# The demonstration binds to 127.0.0.1, where nobody outside the container
-# would reach it.
-RUN sed '/^[[:space:]]*bind 127\.0\.0\.1$/d' "$CADDYFILE" > /Caddyfile && \
+# The demonstration binds to loopback, where nobody outside the container would
+# reach it.
+RUN sed 's#bind ipv4/127\.0\.0\.1$#bind ipv4/#; s#bind dual/localhost$#bind dual/#' "$CADDYFILE" > /Caddyfile && \
     /caddy validate --adapter caddyfile --config /Caddyfile
 
 

@@ -140,3 +140,36 @@ func TestExampleCaddyfileServes(t *testing.T) {
 		}
 	}
 }
+
+// The demonstration in a container is reached from outside: the sed of the
+// Dockerfile has to find the lines that bind it to loopback.
+func TestContainerOpensTheDemonstration(t *testing.T) {
+	t.Parallel()
+	file, err := os.ReadFile("../../xcaddy.Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := regexp.MustCompile(`RUN sed '([^']+)' "\$CADDYFILE"`).FindSubmatch(file)
+	if script == nil {
+		t.Fatal("the Dockerfile has no sed")
+	}
+	out, err := exec.Command("sed", string(script[1]), "../../Caddyfile.example").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	binds := regexp.MustCompile(`(?m)^\s*bind (.*)$`).FindAllStringSubmatch(string(out), -1)
+	var got []string
+	for _, b := range binds {
+		got = append(got, b[1])
+	}
+	if want := "ipv4/ dual/ unixsock/caddy-gin.sock|0660"; strings.Join(got, " ") != want {
+		t.Errorf("it binds %q, want %s", got, want)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "Caddyfile"), out, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := testcaddy.Run(t, dir, "validate"); code != 0 {
+		t.Errorf("not valid: %s", out)
+	}
+}
