@@ -50,6 +50,7 @@ type slot struct {
 	cancel      context.CancelCauseFunc // of ctx; nil without Options.StreamCloseDelay
 	poisoned    bool                    // a handler panicked
 	ip          []string                // header value of the last client; never changed, only replaced
+	counter     *routeStats             // of the last request: it often is the same route
 }
 
 // String is for an operator who writes {http.vars.http.gin}.
@@ -82,7 +83,7 @@ func (m *Mount) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	if !m.enter() {
 		return caddyhttp.Error(http.StatusServiceUnavailable, errGone)
 	}
-	start := time.Now()
+	start := clock()
 	if r.ProtoMajor == 3 && !m.gen.http3.Load() {
 		m.gen.http3.Store(true)
 	}
@@ -240,7 +241,7 @@ func (s *slot) outcome() error {
 }
 
 // count adds the request to the statistics. err is that of serve.
-func (s *slot) count(method string, start time.Time, err error) {
+func (s *slot) count(method string, start time.Duration, err error) {
 	code := s.writer.status
 	switch {
 	case err == nil && s.writer.hijacked:
@@ -254,11 +255,11 @@ func (s *slot) count(method string, start time.Time, err error) {
 			code = answer.StatusCode
 		}
 	}
-	route := s.mount.counters.of(s.c.FullPath(), method)
+	s.counter = s.mount.counters.again(s.counter, s.c.FullPath(), method)
 	if !s.streamed && !s.writer.hijacked {
-		route.duration.Observe(time.Since(start).Seconds())
+		s.counter.duration.Observe((clock() - start).Seconds())
 	}
-	route.answered(code)
+	s.counter.answered(code)
 }
 
 // recycle gives the slot back unless somebody may still use it.

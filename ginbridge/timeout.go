@@ -37,7 +37,7 @@ func timeoutOf(c *gin.Context) *timeoutWriter {
 // their own, so that the client is answered at the deadline even if they go
 // on; what they use is not released before they return. They get a request of
 // their own, too: Caddy goes on with r.
-func (s *slot) serveWithin(d time.Duration, start time.Time, w http.ResponseWriter, r *http.Request, path, rawPath string) error {
+func (s *slot) serveWithin(d time.Duration, start time.Duration, w http.ResponseWriter, r *http.Request, path, rawPath string) error {
 	vars := s.vars
 	s.vars = maps.Clone(vars)
 	deadline := newDeadline(r.Context(), d, s.vars)
@@ -78,10 +78,10 @@ func (s *slot) serveWithin(d time.Duration, start time.Time, w http.ResponseWrit
 	return unlessAbort(err)
 }
 
-func (m *Mount) timedOut(start time.Time, r *http.Request, path, rawPath string) error {
+func (m *Mount) timedOut(start time.Duration, r *http.Request, path, rawPath string) error {
 	route := m.router().find(r.Method, path, rawPath).route
 	counted := m.counters.of(route, r.Method)
-	counted.duration.Observe(time.Since(start).Seconds())
+	counted.duration.Observe((clock() - start).Seconds())
 	counted.answered(http.StatusServiceUnavailable)
 	m.observe(r.Context(), true, route, nil)
 	return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("the Gin app did not answer in time"))
