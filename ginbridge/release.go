@@ -13,6 +13,13 @@ import (
 // process exits and Caddy's grace_period is not set.
 const exitWait = 10 * time.Second
 
+// The log tells of a generation that does not end a minute after it began to
+// settle, then after two more, four more and so on, and at last every hour.
+const (
+	progressAfter = time.Minute
+	progressEvery = time.Hour
+)
+
 // releaser is a function given to App.OnRelease.
 type releaser struct {
 	release func() error
@@ -113,9 +120,16 @@ func (g *Generation) end() {
 		kept = g.logUse()
 	case <-g.hurry:
 	}
+	wait = progressAfter
+	progress := time.NewTimer(wait)
+	defer progress.Stop()
 	for !g.refs.CompareAndSwap(0, gone) {
 		select {
 		case <-g.unused:
+		case <-progress.C:
+			kept = g.logUse() || kept
+			wait = min(2*wait, progressEvery)
+			progress.Reset(wait)
 		case <-g.force:
 			g.abandon()
 			g.release()

@@ -238,3 +238,29 @@ func TestGenerationWithoutStreamsIsNotLogged(t *testing.T) {
 		}
 	})
 }
+
+// The log goes on telling of a generation that drains for long, less and less
+// often.
+func TestLogTellsOfDrainingNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		app, logs := newTestApp(t)
+		app.gen.enter(request)
+		app.gen.Start(alive)
+		app.gen.Retire(false, 0)
+		drained := time.Now()
+		time.Sleep(4 * time.Hour)
+		app.gen.leave(request)
+		awaitRelease(t, app.gen)
+		var got []time.Duration
+		for _, e := range logs.FilterMessage("an earlier configuration still has streams or requests").All() {
+			got = append(got, e.Time.Sub(drained)-settle)
+		}
+		var want []time.Duration
+		for _, minutes := range []int{0, 1, 3, 7, 15, 31, 63, 123, 183} {
+			want = append(want, time.Duration(minutes)*time.Minute)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got entries after %v, want %v", got, want)
+		}
+	})
+}
