@@ -162,6 +162,10 @@ func (a *App) Cleanup() error {
 	return nil
 }
 
+// Generation returns what the Gin apps of the configuration have in common,
+// their life. It is nil before Provision.
+func (a *App) Generation() *ginbridge.Generation { return a.generation }
+
 // Acquire keeps what the configuration holds until Release. It is false if
 // that is released already. Listener wrappers that serve the configuration's
 // requests over connections of others call it, as Caddy's server does not tell

@@ -21,17 +21,15 @@ func decodeConfig(raw json.RawMessage, v any) error {
 	if len(bytes.TrimSpace(raw)) == 0 {
 		return nil
 	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	var tree any
-	if err := dec.Decode(&tree); err != nil {
+	tree, err := decodeTree(raw)
+	if err != nil {
 		return err
 	}
 	target := reflect.TypeOf(v)
 	if target == nil || target.Kind() != reflect.Pointer {
 		return fmt.Errorf("decoding into %T: a pointer is needed", v)
 	}
-	tree, err := shaper{caddy.NewReplacer()}.shape(tree, target.Elem(), "")
+	tree, err = shaper{caddy.NewReplacer()}.shape(tree, target.Elem(), "")
 	if err != nil {
 		return err
 	}
@@ -39,9 +37,18 @@ func decodeConfig(raw json.RawMessage, v any) error {
 	if err != nil {
 		return err
 	}
-	dec = json.NewDecoder(bytes.NewReader(shaped))
+	dec := json.NewDecoder(bytes.NewReader(shaped))
 	dec.DisallowUnknownFields()
 	return dec.Decode(v)
+}
+
+// decodeTree decodes raw into a generic JSON value that keeps numbers as they
+// are written.
+func decodeTree(raw json.RawMessage) (tree any, err error) {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	err = dec.Decode(&tree)
+	return tree, err
 }
 
 // shaper fits a generic JSON value to a Go type.

@@ -16,10 +16,8 @@ func mask(raw json.RawMessage, t reflect.Type) json.RawMessage {
 	if len(bytes.TrimSpace(raw)) == 0 {
 		return nil
 	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	var tree any
-	if err := dec.Decode(&tree); err != nil {
+	tree, err := decodeTree(raw)
+	if err != nil {
 		return nil
 	}
 	masked, err := json.Marshal(maskValue(tree, t))
