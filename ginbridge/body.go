@@ -50,3 +50,20 @@ func (b *requestBody) Read(p []byte) (int, error) {
 func (b *requestBody) leavesTooMuch() bool {
 	return b != nil && !b.ended.Load() && (b.expect || b.left.Load() >= discardLimit)
 }
+
+// refuseRest has net/http close the connection after the answer, but not
+// before the client had a moment to read it: closing it with data unread
+// resets it. net/http does so by itself where it finds that much of its own
+// body unread, and otherwise where a [http.MaxBytesReader] of its own writer
+// has met its limit.
+func refuseRest(w http.ResponseWriter) {
+	for {
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		w = wrapper.Unwrap()
+	}
+	limited := http.MaxBytesReader(w, io.NopCloser(strings.NewReader("x")), 0)
+	_, _ = limited.Read(make([]byte, 1))
+}

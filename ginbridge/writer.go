@@ -68,7 +68,8 @@ func (w *writer) WriteHeader(status int) {
 		}
 	}
 	if w.slot.body.leavesTooMuch() && !w.fullDuplex && status != http.StatusSwitchingProtocols {
-		w.Header().Set("Connection", "close")
+		refuseRest(w.ResponseWriter)
+		w.Header().Set("Connection", "close") // as the writers beneath may have a header of their own
 	}
 	w.wrote, w.status = true, status
 	w.ResponseWriter.WriteHeader(status)
