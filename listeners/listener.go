@@ -74,7 +74,7 @@ func (l *Listener) accept(h *handle) (net.Conn, error) {
 	if !h.tally.await(l.done) {
 		return nil, l.closed()
 	}
-	conn, err := h.accept()
+	conn, err := h.accept(l.done)
 	if err != nil {
 		if isClosed(l.done) {
 			err = l.closed()

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 )
@@ -65,7 +66,8 @@ func (req request) openPackets(ctx context.Context, port uint16) (_ *net.UDPConn
 	if len(targets) > 1 {
 		target, only = spanning(targets)
 	}
-	conn, err := openUDP(target, only, options, sockets.sharePackets(target))
+	share := sockets.sharePackets(target) || predecessor.Load()
+	conn, err := openUDP(target, only, options, share)
 	if err != nil {
 		return nil, target, nil, explain(target, err)
 	}
@@ -73,6 +75,23 @@ func (req request) openPackets(ctx context.Context, port uint16) (_ *net.UDPConn
 		target = target.withPort(uint16(addr.Port))
 	}
 	return conn, target, only, nil
+}
+
+// predecessor tells whether a process before this one has UDP sockets too.
+var predecessor atomic.Bool
+
+// ShareWithPredecessor has UDP sockets that are opened from now on share their
+// addresses by SO_REUSEPORT with sockets of the process that this one
+// succeeds. Called with false, once the predecessor has closed its sockets, it
+// makes all exclusive again that need not share.
+func ShareWithPredecessor(share bool) {
+	if predecessor.Swap(share) && !share {
+		sockets.mu.Lock()
+		defer sockets.mu.Unlock()
+		for c := range sockets.packets {
+			sockets.separatePackets(c.target)
+		}
+	}
 }
 
 // spanning returns the wildcard that covers several targets, and their

@@ -47,6 +47,11 @@ func openUDP(t Target, only []netip.Addr, options Options, share bool) (*net.UDP
 	return udpConn(file)
 }
 
+// WithBindCapability runs a function that binds a socket to a port, and again
+// with CAP_NET_BIND_SERVICE in effect if the process may not bind it but is
+// permitted that capability.
+func WithBindCapability(port uint16, bind func() error) error { return withBindCapability(port, bind) }
+
 // udpConn returns a connection over a duplicate of a socket.
 func udpConn(file *os.File) (*net.UDPConn, error) {
 	conn, err := net.FilePacketConn(file)

@@ -20,6 +20,9 @@ type pool struct {
 	retiring map[*socket]*handle // replaced, and handing over their queues through the handle
 	packets  map[*packetConn]struct{}
 	groups   map[groupKey]*group
+
+	inherited map[Target]*socket  // from the process before this one, until somebody asks for them
+	ports     map[groupKey]uint16 // that it had bound
 }
 
 var sockets = pool{
@@ -50,7 +53,11 @@ func (p *pool) listen(ctx context.Context, req request, targets []Target) (*List
 	g := p.groups[req.key()]
 	fresh := g == nil
 	if fresh {
-		g = &group{key: req.key(), port: req.port, limit: limiter{address: req.address.At(req.port)}, tallies: make(map[Target]*tally)}
+		port := req.port
+		if bound, ok := p.ports[req.key()]; ok {
+			port = bound
+		}
+		g = &group{key: req.key(), port: port, limit: limiter{address: req.address.At(req.port)}, tallies: make(map[Target]*tally)}
 	}
 	l := &Listener{group: g, req: req, done: make(chan struct{})}
 	handles, err := p.openAll(ctx, req, g.port, targets)
@@ -131,7 +138,12 @@ func (p *pool) open(ctx context.Context, req request, t Target) (*handle, error)
 		h, err := s.join(req, options)
 		return h, explain(t, err)
 	}
-	s, err := p.openSocket(ctx, req, t, options)
+	event := "took over"
+	s, err := p.inherit(t), error(nil)
+	if s == nil {
+		event = "listening"
+		s, err = p.openSocket(ctx, req, t, options)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +153,7 @@ func (p *pool) open(ctx context.Context, req request, t Target) (*handle, error)
 		return nil, explain(t, err)
 	}
 	p.sockets[s.target] = s
-	req.log.Info("listening", zap.String("asked", req.address.At(req.port)), zap.String("address", s.target.String()),
+	req.log.Info(event, zap.String("asked", req.address.At(req.port)), zap.String("address", s.target.String()),
 		zap.String("family", s.target.Family()), zap.Bool("v6only", s.target.V6Only), zap.Any("options", s.report()))
 	return h, nil
 }

@@ -211,9 +211,13 @@ func (h *handle) port() uint16 { return h.socket.target.Addr.Port() }
 // close ends the handle's Accept.
 func (h *handle) close() { _ = h.ln.Close() }
 
-// accept waits for a connection.
-func (h *handle) accept() (net.Conn, error) {
+// accept waits for a connection, and while the process accepts none, until
+// done is closed.
+func (h *handle) accept(done <-chan struct{}) (net.Conn, error) {
 	for {
+		if !accepting.await(done) {
+			return nil, net.ErrClosed
+		}
 		if conn := h.socket.take(); conn != nil {
 			return conn, nil
 		}
@@ -221,7 +225,7 @@ func (h *handle) accept() (net.Conn, error) {
 		if err == nil || !isTimeout(err) {
 			return conn, err
 		}
-		// woken by give: the order matters, as it sets the deadline last
+		// woken by give or by Pause: the order matters, as they set the deadline last
 		_ = h.ln.SetDeadline(time.Time{})
 	}
 }

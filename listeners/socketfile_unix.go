@@ -22,6 +22,7 @@ type socketFile struct {
 	path    string
 	info    fs.FileInfo // of the file that bind made
 	folders []string    // that were made for it, outermost first
+	others  bool        // it belongs to another process; guarded by the pool's mutex
 	config  context.Context
 }
 
@@ -39,6 +40,9 @@ func (f *socketFile) exists() bool {
 
 // remove removes the file if it is still the one that bind made.
 func (f *socketFile) remove() {
+	if f.others {
+		return
+	}
 	if f.info != nil && f.exists() {
 		_ = os.Remove(f.path)
 	}

@@ -15,6 +15,9 @@ import (
 // lentSockets returns the sockets that the process was started with. They stay
 // open as long as it lives: a later configuration may want them again.
 var lentSockets = sync.OnceValue(func() []lent {
+	if len(inheritedLent) > 0 {
+		return inheritedLent
+	}
 	var all []lent
 	for _, file := range activation.Files(false) { // others may look at the environment too
 		l := lent{name: file.Name(), fd: int(file.Fd()), file: file}
