@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go/http3"
-	"golang.org/x/net/http2"
 
 	"github.com/caddy-gin/caddy-gin/listeners"
 )
@@ -21,11 +20,15 @@ type epoch struct {
 	front    *front   // constant
 	settings settings // constant
 	server   *http.Server
-	inbox    *inbox // connections that listeners of other epochs have accepted
+	inbox    *inbox      // connections that listeners of other epochs have accepted
+	http2    *http2Conns // constant; nil without HTTP/2
 
 	listeners int          // that are being served; guarded by the registry's mutex
 	closing   bool         // it is being shut down; guarded likewise
 	conns     atomic.Int64 // open connections that were not hijacked
+
+	movables  movables
+	departure atomic.Pointer[departure] // not nil once the process gives its connections away
 
 	quic struct {
 		sync.Mutex
@@ -72,7 +75,7 @@ func newEpoch(f *front, s settings, caddy *http.Server) *epoch {
 	if s.http2 {
 		// as Caddy does: with TLS, ALPN decides
 		e.server.Protocols.SetUnencryptedHTTP2(true)
-		_ = http2.ConfigureServer(e.server, new(http2.Server)) //nolint:staticcheck // it has no successor that net/http uses for other connections
+		e.http2 = newHTTP2Conns(e.server)
 	}
 	go func() { _ = e.server.Serve(e.inbox) }() // until it is closed
 	return e
@@ -82,6 +85,9 @@ func newEpoch(f *front, s settings, caddy *http.Server) *epoch {
 // that has other settings, see endAfter; with other TLS connection policies, the
 // connection ends and the request is not served.
 func (e *epoch) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if d := e.departure.Load(); d != nil && !d.moves(e, r) {
+		endAfter(w, r)
+	}
 	m := e.front.current.Load()
 	switch {
 	case m == nil:
@@ -120,7 +126,10 @@ func (m *member) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // connState counts connections.
-func (e *epoch) connState(_ net.Conn, state http.ConnState) {
+func (e *epoch) connState(conn net.Conn, state http.ConnState) {
+	if m := movableOf(conn); m != nil {
+		m.follow(e, state)
+	}
 	switch state {
 	case http.StateNew:
 		e.conns.Add(1)
@@ -186,6 +195,9 @@ func shutDownHTTP3(servers []*http3.Server, grace time.Duration) {
 func (e *epoch) connContext(ctx context.Context, conn net.Conn) context.Context {
 	if m := e.front.current.Load(); m != nil && m.caddy.ConnContext != nil {
 		ctx = m.caddy.ConnContext(ctx, conn)
+	}
+	if m := movableOf(conn); m != nil {
+		ctx = context.WithValue(ctx, movableKey{}, m)
 	}
 	return listeners.WithPeer(ctx, conn)
 }

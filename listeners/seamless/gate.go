@@ -23,16 +23,19 @@ func (g gate) Accept() (net.Conn, error) {
 		}
 		now := g.member.front.current.Load()
 		if now == nil || now == g.member {
-			return conn, nil
+			return makeMovable(conn), nil
 		}
 		// the handshake has not begun
 		if before, ok := conn.(*tls.Conn); ok && now.address.tls {
 			conn = tls.Server(before.NetConn(), now.wrapper.tlsConfig())
 		}
+		conn = makeMovable(conn)
 		if now.epoch == g.member.epoch {
 			return conn, nil
 		}
-		now.epoch.inbox.put(conn)
+		if !now.epoch.inbox.put(conn) {
+			_ = conn.Close()
+		}
 	}
 }
 
@@ -48,12 +51,13 @@ func newInbox(f *front) *inbox {
 	return &inbox{front: f, conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-// put has a connection accepted.
-func (i *inbox) put(conn net.Conn) {
+// put has a connection accepted. It is false if the inbox is closed.
+func (i *inbox) put(conn net.Conn) bool {
 	select {
 	case i.conns <- conn:
+		return true
 	case <-i.closed:
-		_ = conn.Close()
+		return false
 	}
 }
 
