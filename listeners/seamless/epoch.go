@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/quic-go/quic-go/http3"
-
 	"github.com/caddy-gin/caddy-gin/listeners"
 )
 
@@ -32,7 +30,7 @@ type epoch struct {
 
 	quic struct {
 		sync.Mutex
-		server *http3.Server // for connections over QUIC; nil until there is one
+		conns *http3Conns // nil until there is one
 	}
 }
 
@@ -148,43 +146,39 @@ func (e *epoch) lost() {
 	}
 }
 
-// http3 returns the server for connections over QUIC.
-func (e *epoch) http3() *http3.Server {
+// http3 returns the connections over QUIC.
+func (e *epoch) http3() *http3Conns {
 	e.quic.Lock()
 	defer e.quic.Unlock()
-	if e.quic.server == nil {
-		e.quic.server = &http3.Server{
-			Handler:        e,
-			MaxHeaderBytes: e.settings.maxHeaderBytes,
-			IdleTimeout:    e.settings.idle,
-		}
+	if e.quic.conns == nil {
+		e.quic.conns = newHTTP3Conns(e)
 	}
-	return e.quic.server
+	return e.quic.conns
 }
 
-// takeHTTP3 returns the servers of a front's connections over QUIC, which get
-// new ones. The registry's mutex must be held.
-func (f *front) takeHTTP3() []*http3.Server {
-	var servers []*http3.Server
+// takeHTTP3 returns a front's connections over QUIC, to end them. The registry's
+// mutex must be held.
+func (f *front) takeHTTP3() []*http3Conns {
+	var taken []*http3Conns
 	for _, e := range f.epochs {
 		e.quic.Lock()
-		if e.quic.server != nil {
-			servers = append(servers, e.quic.server)
-			e.quic.server = nil
+		if e.quic.conns != nil {
+			taken = append(taken, e.quic.conns)
+			e.quic.conns = nil
 		}
 		e.quic.Unlock()
 	}
-	return servers
+	return taken
 }
 
 // shutDownHTTP3 ends connections over QUIC after their requests, or after the
 // grace period, if there is one.
-func shutDownHTTP3(servers []*http3.Server, grace time.Duration) {
+func shutDownHTTP3(taken []*http3Conns, grace time.Duration) {
 	ctx, cancel := within(grace)
 	defer cancel()
 	var wg sync.WaitGroup
-	for _, server := range servers {
-		wg.Go(func() { _ = server.Shutdown(ctx) })
+	for _, conns := range taken {
+		wg.Go(func() { _ = conns.Shutdown(ctx) })
 	}
 	wg.Wait()
 }

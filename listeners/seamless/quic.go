@@ -15,6 +15,8 @@ import (
 	"github.com/quic-go/quic-go/http3"
 	h3qlog "github.com/quic-go/quic-go/http3/qlog"
 	"golang.org/x/time/rate"
+
+	"github.com/caddy-gin/caddy-gin/listeners/steer"
 )
 
 // quicSocket takes the HTTP/3 connections of an address, across
@@ -27,8 +29,10 @@ type quicSocket struct {
 	conn      net.PacketConn
 	transport *quic.Transport
 	listener  *quic.EarlyListener
-	altSvc    []string // the value of the header, constant
-	users     int      // configurations; guarded by the registry's mutex
+	group     *steer.PacketGroup
+	live      atomic.Int64 // connections and handshakes
+	altSvc    []string     // the value of the header, constant
+	users     int          // configurations; guarded by the registry's mutex
 }
 
 // originKey is the key of a context value of QUIC connections: an
@@ -90,19 +94,27 @@ func (f *front) openQUIC(ctx context.Context, at address) (*quicSocket, error) {
 	}
 	// as many handshakes a second as Caddy allows without a round trip more
 	limit := rate.NewLimiter(1000, 1000)
+	socket := &quicSocket{conn: conn}
 	transport := &quic.Transport{
-		Conn:                bare(conn),
-		VerifySourceAddress: func(net.Addr) bool { return !limit.Allow() },
+		Conn:                  bare(conn),
+		ConnectionIDGenerator: steer.ConnectionIDs(mark),
+		VerifySourceAddress:   func(net.Addr) bool { return !limit.Allow() },
 		ConnContext: func(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
+			socket.live.Add(1)
+			context.AfterFunc(ctx, func() { socket.live.Add(-1) })
 			return context.WithValue(ctx, originKey{}, new(atomic.Pointer[epoch])), nil
 		},
 	}
+	socket.transport = transport
 	listener, err := transport.ListenEarly(http3.ConfigureTLSConfig(f.tlsConfig()), f.quicConfig(true))
 	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("listening for HTTP/3 on %s: %w", at.na, err)
 	}
-	socket := &quicSocket{conn: conn, transport: transport, listener: listener}
+	socket.listener = listener
+	if conn, ok := transport.Conn.(steer.PacketConn); ok {
+		socket.group = steer.Packets(conn, mark)
+	}
 	if addr, ok := conn.LocalAddr().(*net.UDPAddr); ok {
 		socket.altSvc = []string{fmt.Sprintf(`h3=":%d"; ma=2592000`, addr.Port)}
 	}
@@ -182,10 +194,7 @@ func (f *front) acceptQUIC(listener *quic.EarlyListener) {
 		e.conns.Add(1)
 		go func() {
 			defer e.lost()
-			// what goes wrong is the client's affair
-			if err := e.http3().ServeQUICConn(conn); err != nil {
-				_ = conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
-			}
+			e.http3().serve(conn)
 		}()
 	}
 }
