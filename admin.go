@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-gin/caddy-gin/ginbridge"
 	"github.com/caddy-gin/caddy-gin/listeners"
+	"github.com/caddy-gin/caddy-gin/listeners/upgrade"
 )
 
 func init() {
@@ -31,6 +32,7 @@ func init() {
 // `GET /gin/generations` | The configurations that are live, and those that still drain
 // `POST /gin/generations/ID/close` | Ends the streams of one that drains
 // `GET /gin/check?address=ADDRESS` | Whether an address could be bound, and who is in the way
+// `POST /gin/upgrade` | Replaces the process by one of the new binary
 // `GET /gin/health/live` | Whether the process is there
 // `GET /gin/health/ready` | Whether it is ready for requests
 type AdminAPI struct{}
@@ -43,6 +45,9 @@ func (AdminAPI) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
+// Provision refuses the configuration while the process is being replaced.
+func (AdminAPI) Provision(caddy.Context) error { return upgrade.AdmitAdmin() }
+
 // Routes returns a route for everything under /gin/.
 func (AdminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{{Pattern: "/gin/", Handler: caddy.AdminHandlerFunc(serveAdmin)}}
@@ -54,17 +59,19 @@ type endpoint struct {
 	method  string
 	path    string // "*" stands for one segment, which the function gets
 	respond func(r *http.Request, segment string) (any, error)
+	stream  func(w http.ResponseWriter, r *http.Request) error // instead, if it answers bit by bit
 }
 
 var endpoints = []endpoint{
-	{http.MethodGet, "/gin/apps", func(*http.Request, string) (any, error) { return apps(), nil }},
-	{http.MethodGet, "/gin/routes", respondRoutes},
-	{http.MethodGet, "/gin/listeners", func(*http.Request, string) (any, error) { return sockets(), nil }},
-	{http.MethodGet, "/gin/generations", func(*http.Request, string) (any, error) { return generations(), nil }},
-	{http.MethodPost, "/gin/generations/*/close", respondClose},
-	{http.MethodGet, "/gin/check", respondCheck},
-	{http.MethodGet, "/gin/health/live", func(*http.Request, string) (any, error) { return healthInfo{OK: true}, nil }},
-	{http.MethodGet, "/gin/health/ready", respondReady},
+	{method: http.MethodGet, path: "/gin/apps", respond: func(*http.Request, string) (any, error) { return apps(), nil }},
+	{method: http.MethodGet, path: "/gin/routes", respond: respondRoutes},
+	{method: http.MethodGet, path: "/gin/listeners", respond: func(*http.Request, string) (any, error) { return sockets(), nil }},
+	{method: http.MethodGet, path: "/gin/generations", respond: func(*http.Request, string) (any, error) { return generations(), nil }},
+	{method: http.MethodPost, path: "/gin/generations/*/close", respond: respondClose},
+	{method: http.MethodGet, path: "/gin/check", respond: respondCheck},
+	{method: http.MethodPost, path: "/gin/upgrade", stream: streamUpgrade},
+	{method: http.MethodGet, path: "/gin/health/live", respond: func(*http.Request, string) (any, error) { return healthInfo{OK: true}, nil }},
+	{method: http.MethodGet, path: "/gin/health/ready", respond: respondReady},
 }
 
 // No request body is of use. One that is longer than maxBody is refused, after
@@ -88,6 +95,9 @@ func serveAdmin(w http.ResponseWriter, r *http.Request) error {
 	}
 	if n, _ := io.Copy(io.Discard, io.LimitReader(r.Body, maxDiscard)); n > maxBody {
 		return refuse(http.StatusRequestEntityTooLarge, "%s takes no body", e.path)
+	}
+	if e.stream != nil {
+		return e.stream(w, r)
 	}
 	answer, err := e.respond(r, segment)
 	if err != nil {
@@ -202,4 +212,7 @@ func respondCheck(r *http.Request, _ string) (any, error) {
 }
 
 // Interface guards
-var _ caddy.AdminRouter = (*AdminAPI)(nil)
+var (
+	_ caddy.AdminRouter = (*AdminAPI)(nil)
+	_ caddy.Provisioner = (*AdminAPI)(nil)
+)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-gin/caddy-gin/ginbridge"
 	"github.com/caddy-gin/caddy-gin/listeners"
+	"github.com/caddy-gin/caddy-gin/listeners/upgrade"
 )
 
 func init() {
@@ -38,6 +39,10 @@ type App struct {
 	// stand in an address, the values are text, empty for a switch that is on.
 	// Placeholders in values are replaced. Default: none.
 	Listeners map[string]map[string]string `json:"listeners,omitempty"`
+
+	// How `caddy gin upgrade` replaces the process. Default: the defaults of
+	// its fields.
+	Upgrade *Upgrade `json:"upgrade,omitempty"`
 
 	handlers   []*Handler // appended to while provisioning only
 	summary    *summary   // made by Start
@@ -69,7 +74,13 @@ func loadApp(ctx caddy.Context) (*App, error) {
 
 // Provision begins a generation.
 func (a *App) Provision(ctx caddy.Context) error {
+	if err := upgrade.AdmitApp(); err != nil {
+		return err
+	}
 	a.ctx, a.begun = ctx, time.Now()
+	if err := a.Upgrade.check(); err != nil {
+		return err
+	}
 	if err := a.provisionListeners(); err != nil {
 		return err
 	}

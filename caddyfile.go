@@ -214,6 +214,12 @@ func (h *Handler) unmarshalTemplates(d *caddyfile.Dispenser) error {
 //	    listener <name> {
 //	        <option> [<value>]
 //	    }
+//	    upgrade {
+//	        binary    <path>
+//	        timeout   <duration>
+//	        probation <duration>
+//	        drain     <duration>
+//	    }
 //	}
 func parseApp(d *caddyfile.Dispenser, _ any) (any, error) {
 	app := new(App)
@@ -234,8 +240,16 @@ func parseApp(d *caddyfile.Dispenser, _ any) (any, error) {
 			if err := app.unmarshalListener(d); err != nil {
 				return nil, err
 			}
+		case "upgrade":
+			if app.Upgrade != nil {
+				return nil, d.Err("the option upgrade of gin is there twice")
+			}
+			app.Upgrade = new(Upgrade)
+			if err := app.Upgrade.unmarshal(d); err != nil {
+				return nil, err
+			}
 		default:
-			return nil, d.Errf("unknown global option %q of gin; the options are: listener, mode", d.Val())
+			return nil, d.Errf("unknown global option %q of gin; the options are: listener, mode, upgrade", d.Val())
 		}
 	}
 	return httpcaddyfile.App{Name: "gin", Value: caddyconfig.JSON(app, nil)}, nil

@@ -138,7 +138,7 @@ func TestEveryErrorOfTheParsersHasAFixture(t *testing.T) {
 		}
 	}
 	texts := 0
-	for _, source := range []string{"caddyfile.go", "configblock.go", "listener.go", "matcher.go", "peer_caddyfile.go"} {
+	for _, source := range []string{"caddyfile.go", "configblock.go", "listener.go", "matcher.go", "peer_caddyfile.go", "upgrade.go"} {
 		data, err := os.ReadFile(source)
 		if err != nil {
 			t.Fatal(err)

@@ -14,7 +14,7 @@ func init() {
 		Short: "Looks into the sockets and the Gin apps of a Caddy",
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.AddCommand(appsCommand(), routesCommand(), listenersCommand(), generationsCommand(), reloadCommand())
-			cmd.AddCommand(checkCommand(), newCommand())
+			cmd.AddCommand(upgradeCommand(), reapCommand(), checkCommand(), newCommand())
 			cmd.RunE = func(cmd *cobra.Command, args []string) error {
 				if len(args) > 0 {
 					return exit(cmd, exitWrong, fmt.Errorf("unknown subcommand %q of gin; see caddy gin --help", args[0]))

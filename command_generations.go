@@ -22,6 +22,9 @@ them that have no end of their own, HIJACKED the connections that handlers took
 over, as WebSockets are, and OLDEST is how long the oldest of these two has been
 there. One that has nothing stays for two seconds, after HTTP/3 for fifteen.
 
+During 'caddy gin upgrade' the other process is there too, as successor or
+predecessor; REQUESTS are its connections then.
+
 With --close, the streams and hijacked connections of one that drains are ended.
 ` + adminHelp + readExits,
 		Example: `  $ caddy gin generations
@@ -43,12 +46,16 @@ func printGenerations(w io.Writer, infos []generationInfo) error {
 		return err
 	}
 	t := table{columns: []column{
-		{name: "ID", right: true}, {name: "STATE"}, {name: "AGE", right: true}, {name: "DRAINING", right: true},
+		{name: "ID", right: true}, {name: "STATE"}, {name: "PID", right: true}, {name: "AGE", right: true}, {name: "DRAINING", right: true},
 		{name: "REQUESTS", right: true}, {name: "STREAMS", right: true}, {name: "HIJACKED", right: true},
 		{name: "OLDEST", right: true}, {name: "HASH"}, {name: "APPS", shorten: atEnd},
 	}}
 	for _, i := range infos {
-		t.add(strconv.FormatUint(i.ID, 10), i.State, age(i.Started), age(i.Drained), strconv.Itoa(i.Requests),
+		id, pid := strconv.FormatUint(i.ID, 10), ""
+		if i.PID > 0 { // another process
+			id, pid = "", strconv.Itoa(i.PID)
+		}
+		t.add(id, i.State, pid, age(i.Started), age(i.Drained), strconv.Itoa(i.Requests),
 			strconv.Itoa(i.Streams), strconv.Itoa(i.Hijacked), age(i.OldestStream), i.Hash, strings.Join(i.Apps, " "))
 	}
 	return t.write(w, terminalWidth(w))

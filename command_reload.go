@@ -248,7 +248,7 @@ func (r *reloader) say(format string, args ...any) {
 // liveOf returns the generation that is live; its ID is 0 if there is none.
 func liveOf(infos []generationInfo) (live generationInfo) {
 	for _, g := range infos {
-		if g.Drained.IsZero() {
+		if g.ID > 0 && g.Drained.IsZero() {
 			live = g
 		}
 	}

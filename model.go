@@ -10,6 +10,7 @@ import (
 	"github.com/caddy-gin/caddy-gin/ginbridge"
 	"github.com/caddy-gin/caddy-gin/listeners"
 	"github.com/caddy-gin/caddy-gin/listeners/seamless"
+	"github.com/caddy-gin/caddy-gin/listeners/upgrade"
 )
 
 // This is what the admin API and the commands tell: apps, routes, sockets and
@@ -82,7 +83,14 @@ func routes(app string) []ginbridge.RouteInfo {
 // generationInfo is an entry of GET /gin/generations.
 type generationInfo struct {
 	ginbridge.GenerationInfo
-	State string `json:"state"` // live or draining
+	// State is live or draining; for another process of the same service, of which
+	// nothing else is told but its connections (as requests) and its hijacked
+	// connections, it is predecessor or successor, and the ID is 0.
+	State string `json:"state"`
+
+	// PID and Version are those of another process.
+	PID     int    `json:"pid,omitempty"`
+	Version string `json:"version,omitempty"`
 
 	// Carried is how many connections the listener wrapper seamless carried
 	// over to the configuration, if it is the current one.
@@ -90,9 +98,14 @@ type generationInfo struct {
 }
 
 // generations lists the configurations that are live or draining, the oldest
-// first.
+// first, and other processes.
 func generations() []generationInfo {
 	infos := []generationInfo{}
+	for _, p := range upgrade.Processes() {
+		infos = append(infos, generationInfo{State: p.Role, PID: p.PID, Version: p.Version, GenerationInfo: ginbridge.GenerationInfo{
+			Apps: []string{}, Requests: p.Connections, Hijacked: p.Streams,
+		}})
+	}
 	current := currentApp()
 	for _, g := range ginbridge.Generations() {
 		info := generationInfo{GenerationInfo: g, State: "live"}
