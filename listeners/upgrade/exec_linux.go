@@ -36,11 +36,11 @@ func explainExec(binary string, err error) error {
 	defer func() { _ = own.Close() }()
 	file, fileErr := elf.Open(binary)
 	if fileErr != nil {
-		return fmt.Errorf("%s is not a program: %w", binary, err)
+		return fmt.Errorf("%s is not a program: %w", binary, syscall.ENOEXEC)
 	}
 	defer func() { _ = file.Close() }()
 	if file.Machine != own.Machine {
-		return fmt.Errorf("%s is for %v, want %v: %w", binary, file.Machine, own.Machine, err)
+		return fmt.Errorf("%s is for %v, want %v: %w", binary, file.Machine, own.Machine, syscall.ENOEXEC)
 	}
 	return err
 }

@@ -62,7 +62,7 @@ func TestUpgradeRefusesLoads(t *testing.T) {
 	<-result
 	s.servesOn(pid)
 
-	result, successor = s.serving("")
+	result, successor = s.serving()
 	s.wantBusy(successor)
 	s.signal(successor, syscall.SIGKILL)
 	<-result
@@ -259,7 +259,7 @@ func TestUpgradeFailsWithAdminOnTCP(t *testing.T) {
 		s.servesOn(pid)
 	}
 	pid := s.onlyProcess()
-	result, successor := s.serving("")
+	result, successor := s.serving()
 	s.wantBusy(successor)
 	s.signal(successor, syscall.SIGKILL)
 	s.check(<-result, 3, "signal: killed")

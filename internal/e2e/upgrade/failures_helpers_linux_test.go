@@ -181,29 +181,29 @@ func (s *service) children(pid int) []string {
 	return children
 }
 
-// hung runs an upgrade whose successor has a fault, and waits for what that prints.
-func (s *service) hung(name, print string, args ...string) (result <-chan outcome, successor int) {
+// hung runs an upgrade whose successor has a fault, and waits for what that says.
+func (s *service) hung(name, says string, args ...string) (result <-chan outcome, successor int) {
 	s.t.Helper()
 	pid := s.onlyProcess()
 	from := len(s.text())
 	s.deploy(name)
 	result = s.begin(args...)
-	s.awaitText(from, print)
+	s.awaitText(from, says)
 	return result, s.other(pid)
 }
 
 // awaitText waits until something is printed behind a place.
-func (s *service) awaitText(from int, print string) {
+func (s *service) awaitText(from int, says string) {
 	s.t.Helper()
-	s.eventually(print, func() bool { return strings.Contains(s.text()[from:], print) })
+	s.eventually(says, func() bool { return strings.Contains(s.text()[from:], says) })
 }
 
-// serving runs an upgrade and waits until the successor answers.
-func (s *service) serving(name string, args ...string) (result <-chan outcome, successor int) {
+// serving runs a good upgrade and waits until the successor answers.
+func (s *service) serving() (result <-chan outcome, successor int) {
 	s.t.Helper()
 	pid := s.onlyProcess()
-	s.deploy(name)
-	result = s.begin(args...)
+	s.deploy("")
+	result = s.begin()
 	s.eventually("the new process serves", func() bool {
 		p, err := s.askAnew(s.url())
 		return err == nil && p.PID != pid

@@ -60,7 +60,7 @@ func TestUpgradeForeignRequests(t *testing.T) {
 func TestUpgradeLeaksNoDescriptors(t *testing.T) {
 	t.Parallel()
 	s := start(t, onProbation)
-	connected := s.connect(1)[0] // stays with the first process
+	connected := s.connect(1)[0]          // stays with the first process
 	n := s.inherited("before", connected) // what the test itself was started with, at most
 	stuck, _ := s.hung(fault.HangInSecond, "hanging in the second build", "--timeout", "30s")
 	if got := s.inherited("while the new process starts", connected); got != n {
@@ -71,7 +71,7 @@ func TestUpgradeLeaksNoDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.check(<-stuck, 3, "killed")
-	result, successor := s.serving("")
+	result, successor := s.serving()
 	for name, k := range map[string]*kept{"old": connected, "new": s.connect(1)[0]} {
 		if got := s.inherited("on probation, "+name, k); got != n {
 			t.Errorf("on probation, the child processes of the app in the %s process get %d descriptors, want %d", name, got, n)

@@ -71,7 +71,7 @@ func TestUpgradeSuccessorDies(t *testing.T) {
 	t.Run("killed", func(t *testing.T) {
 		defer s.in(t)()
 		pid := s.onlyProcess()
-		result, successor := s.serving("")
+		result, successor := s.serving()
 		s.signal(successor, syscall.SIGKILL)
 		s.check(<-result, 3, "the new process has ended (signal: killed)")
 		s.servesOn(pid)
@@ -122,7 +122,7 @@ func TestUpgradeTermToSuccessor(t *testing.T) {
 	t.Run("probation", func(t *testing.T) {
 		defer s.in(t)()
 		pid := s.onlyProcess()
-		result, successor := s.serving("")
+		result, successor := s.serving()
 		slow := s.slow()
 		s.signal(successor, syscall.SIGTERM)
 		s.check(<-result, 3, "the new process says: told to end by the signal terminated")
@@ -147,7 +147,7 @@ func TestUpgradeTermToPredecessor(t *testing.T) {
 			var result <-chan outcome
 			switch name {
 			case "probation", "stop":
-				result, _ = s.serving("")
+				result, _ = s.serving()
 				requests = append(requests, s.slow())
 			default:
 				result, _ = s.hung(name, "hanging in")
@@ -207,7 +207,7 @@ func TestUpgradePredecessorDiesInProbation(t *testing.T) {
 	t.Parallel()
 	s := start(t, onProbation)
 	pid := s.onlyProcess()
-	result, successor := s.serving("")
+	result, successor := s.serving()
 	l := newConnected(t, s)
 	s.signal(pid, syscall.SIGKILL)
 	if got := <-result; got.code == 0 {
