@@ -155,7 +155,8 @@ func TestUpgradeNotifiesTheServiceManager(t *testing.T) {
 	m := newManager(t, socket)
 	s := start(t, config{env: []string{"NOTIFY_SOCKET=" + socket}})
 	first := s.cmd.Process.Pid
-	s.eventually("it is ready", func() bool { t.Log(m.heard(first)); return slices.Equal(m.heard(first), []string{"READY=1"}) })
+	want := []string{"RELOADING=1", "READY=1"} // Caddy says both
+	s.eventually("it is ready", func() bool { return slices.Equal(m.heard(first), want) })
 	s.deploy(fault.ErrorInBuild)
 	if _, stderr, code := s.upgrade(); code != 3 {
 		t.Fatalf("exit code %d: %s", code, stderr)
@@ -164,7 +165,6 @@ func TestUpgradeNotifiesTheServiceManager(t *testing.T) {
 	if _, stderr, code := s.upgrade("--dry-run"); code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
-	want := []string{"READY=1"}
 	for range 2 {
 		want = append(want, fmt.Sprintf("MAINPID=%d", s.mustUpgrade().Result.NewPID), "READY=1")
 		s.onlyProcess()
@@ -366,7 +366,7 @@ func TestUpgradeUnderSystemd(t *testing.T) {
 	}
 	sd.must("stop", "caddy")
 	if got := sd.must("show", "caddy.service", "-p", "Result,ActiveState", "--value"); got != "success\ninactive" {
-		t.Errorf("after the stop it is %q", got)
+		t.Errorf("after the stop it is %q (%s)", got, sd.must("show", "caddy.service", "-p", "ExecMainCode,ExecMainStatus,ExecMainPID"))
 	}
 	if resp, err := http.Get(s.url()); err == nil {
 		_ = resp.Body.Close()
