@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -34,7 +36,7 @@ var self struct {
 }
 
 func init() {
-	start.binary, start.err = os.Executable()
+	start.binary, start.err = ownBinary(os.Args[0])
 	start.args = ownArgs(os.Args)
 	start.env = os.Environ()
 	if isSuccessor() {
@@ -42,6 +44,27 @@ func init() {
 		return
 	}
 	self.line, self.err = parseArgs(start.args)
+}
+
+// ownBinary returns the path of the running binary: that by which it was called,
+// so that a symbolic link leads to the next one, or else as the system has it.
+func ownBinary(called string) (string, error) {
+	binary, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	path, err := exec.LookPath(called)
+	if err != nil && !errors.Is(err, exec.ErrDot) {
+		return binary, nil
+	}
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return binary, nil
+	}
+	if target, err := filepath.EvalSymlinks(path); err != nil || target != binary {
+		return binary, nil // the name has come from elsewhere
+	}
+	return path, nil
 }
 
 // parseArgs reads a command line of `caddy run`.
