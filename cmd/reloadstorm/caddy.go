@@ -21,30 +21,61 @@ import (
 type caddyServer struct {
 	site     *site
 	seamless bool
-	child    *children.Child
+	line     *line           // of upgrades, or
+	child    *children.Child // the last process
+	started  int             // children
+	socket   string          // of the admin endpoint
 	admin    *http.Client
 }
 
 func startCaddy(s *site, seamless bool) (reloader, error) {
-	socket := filepath.Join(s.Dir, "admin.sock")
-	c := &caddyServer{site: s, seamless: seamless, admin: &http.Client{Transport: &http.Transport{
+	c := &caddyServer{site: s, seamless: seamless}
+	c.admin = &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true, // a reload replaces the endpoint
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
+			return new(net.Dialer).DialContext(ctx, "unix", c.socket)
 		},
-	}}}
-	config, err := c.config(0)
-	if err != nil {
+	}}
+	if err := c.start(0); err != nil {
 		return nil, err
+	}
+	serves := func(ctx context.Context) error { return s.answers(ctx, 0) }
+	if c.line != nil {
+		return c, c.line.await("Caddy", serves)
+	}
+	return c, s.Await("Caddy", serves)
+}
+
+// start starts a process with an admin endpoint of its own.
+func (c *caddyServer) start(number int) error {
+	s := c.site
+	c.started++
+	c.socket = filepath.Join(s.Dir, fmt.Sprintf("admin%d.sock", c.started))
+	config, err := c.config(number)
+	if err != nil {
+		return err
 	}
 	file := filepath.Join(s.Dir, "caddy.json")
 	if err := os.WriteFile(file, config, 0o600); err != nil {
-		return nil, err
+		return err
 	}
-	if c.child, err = s.Start("Caddy", s.self, caddyCommand, "run", "--config", file); err != nil {
-		return nil, err
+	switch run := []string{"run", "--config", file}; {
+	case s.version == 0:
+		c.child, err = s.Start("Caddy", s.self, append([]string{caddyCommand}, run...)...)
+	case c.seamless:
+		c.line, err = s.startLine(run...)
+	default:
+		c.child, err = s.Start("Caddy", s.self, run...)
 	}
-	return c, s.serves(0)
+	return err
+}
+
+// pid is the process ID of the process that serves.
+func (c *caddyServer) pid() int {
+	if c.line != nil {
+		return c.line.pid
+	}
+	return c.child.PID()
 }
 
 // config returns the configuration with a number.
@@ -52,7 +83,11 @@ func (c *caddyServer) config(number int) ([]byte, error) {
 	type object = map[string]any
 	type list = []any
 	s := c.site
-	app := object{"name": "storm", "config": object{"greeting": storm.Greeting(number)}}
+	appConfig := object{"greeting": storm.Greeting(number)}
+	if s.version > 0 {
+		appConfig["goodbye"] = goodbye.String()
+	}
+	app := object{"name": "storm", "config": appConfig}
 	server := func(listen string, wrappers list, protocols ...string) object {
 		o := object{
 			"listen":          list{listen},
@@ -75,17 +110,24 @@ func (c *caddyServer) config(number int) ([]byte, error) {
 		withTLS["protocols"] = list{"h1", "h2", "h3"}
 	}
 	withTLS["tls_connection_policies"] = list{object{}}
+	apps := object{
+		"http": object{"servers": object{
+			"http":  server(ip+s.http, list{seamless}, "h1"),
+			"https": withTLS,
+			"unix":  server(unix+s.unix, list{seamless}, "h1"),
+		}},
+		"tls": object{"certificates": object{"load_files": list{object{"certificate": s.certificate, "key": s.key}}}},
+	}
+	if s.version > 0 {
+		apps["gin"] = object{"upgrade": object{"probation": probation.String(), "drain": drain.String()}}
+	}
+	if s.version > 0 && !c.seamless {
+		apps["http"].(object)["grace_period"] = grace.String()
+	}
 	return json.Marshal(object{
-		"admin":   object{"listen": "unix/" + filepath.Join(s.Dir, "admin.sock"), "config": object{"persist": false}},
+		"admin":   object{"listen": "unix/" + c.socket, "config": object{"persist": false}},
 		"logging": object{"logs": object{"default": object{"level": "ERROR"}}},
-		"apps": object{
-			"http": object{"servers": object{
-				"http":  server(ip+s.http, list{seamless}, "h1"),
-				"https": withTLS,
-				"unix":  server(unix+s.unix, list{seamless}, "h1"),
-			}},
-			"tls": object{"certificates": object{"load_files": list{object{"certificate": s.certificate, "key": s.key}}}},
-		},
+		"apps":    apps,
 	})
 }
 

@@ -81,6 +81,7 @@ func serveGin(args []string) error {
 type ginServer struct {
 	site  *site
 	child *children.Child
+	ready time.Time // when the last process was
 }
 
 func startGin(s *site) (reloader, error) {
@@ -98,6 +99,7 @@ func (g *ginServer) reload(_ context.Context, number int) error {
 	if err != nil {
 		return err
 	}
+	g.ready = time.Now()
 	if g.child != nil {
 		if err := g.child.End(syscall.SIGTERM); err != nil {
 			return err
@@ -105,6 +107,12 @@ func (g *ginServer) reload(_ context.Context, number int) error {
 	}
 	g.child = child
 	return nil
+}
+
+func (g *ginServer) upgrade(ctx context.Context, number int) (p phases, err error) {
+	before := time.Now()
+	err = g.reload(ctx, number)
+	return phases{ready: g.ready.Sub(before), whole: time.Since(before)}, err
 }
 
 // startBackend starts plain Gin for a proxy, at the site's other address.

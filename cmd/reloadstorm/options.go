@@ -18,6 +18,9 @@ type options struct {
 	behaviours []storm.Behaviour
 	together   bool // all behaviours at once
 	reloads    int
+	upgrades   int
+	versions   []string      // the programs of the upgrades
+	limit      time.Duration // for reloads and upgrades; 0 is none
 	interval   time.Duration
 	calm       time.Duration
 	clients    int
@@ -41,6 +44,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	protocols := flags.String("protocols", joined(storm.Protocols()), "the `protocols`")
 	behaviours := flags.String("behaviours", joined(storm.Behaviours()), "the `behaviours`, one at a time; \"all\" for all at once")
 	flags.IntVar(&o.reloads, "reloads", 100, "`number` of reloads of each system, 1 to 100000")
+	flags.IntVar(&o.upgrades, "upgrades", 0, "`number` of upgrades of each system's program, up to 99999, in a random order with the reloads; then the default of -reloads is 0")
+	flags.DurationVar(&o.limit, "for", 0, "`duration` after which no more reloads and upgrades begin, up to 24h; 0 is no limit")
 	flags.DurationVar(&o.interval, "interval", 100*time.Millisecond, "`duration` from the end of a reload to the next, up to 1m")
 	flags.DurationVar(&o.calm, "calm", time.Second, "`duration` from the clients' first requests to the first reload, up to 10m")
 	flags.IntVar(&o.clients, "clients", 8, "`number` of clients of each behaviour, 1 to 4096")
@@ -52,8 +57,13 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
+	given := make(map[string]bool)
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if o.upgrades > 0 && !given["reloads"] {
+		o.reloads, given["reloads"] = 0, true
+	}
 	if *short {
-		o.shorten(flags)
+		o.shorten(given)
 	}
 	if o.systems, err = choose(*chosen, systems(), func(s *system) string { return s.name }); err != nil {
 		return o, fmt.Errorf("-systems: %w", err)
@@ -71,8 +81,16 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	switch {
 	case flags.NArg() > 0:
 		return o, fmt.Errorf("unknown argument %q", flags.Arg(0))
-	case o.reloads < 1 || o.reloads > 100_000:
+	case o.upgrades < 0 || o.upgrades >= 100_000:
+		return o, fmt.Errorf("-upgrades is %d, must be 0 to 99999", o.upgrades)
+	case o.upgrades > 0 && needsLinux() != "":
+		return o, fmt.Errorf("-upgrades is %d, must be 0: %s", o.upgrades, needsLinux())
+	case o.upgrades > 0 && (o.reloads < 0 || o.reloads >= 100_000):
+		return o, fmt.Errorf("-reloads is %d, must be 0 to 99999 beside upgrades", o.reloads)
+	case o.upgrades == 0 && (o.reloads < 1 || o.reloads > 100_000):
 		return o, fmt.Errorf("-reloads is %d, must be 1 to 100000", o.reloads)
+	case o.limit < 0 || o.limit > 24*time.Hour:
+		return o, fmt.Errorf("-for is %v, must be 0 to 24h", o.limit)
 	case o.interval < 0 || o.interval > time.Minute:
 		return o, fmt.Errorf("-interval is %v, must be 0 to 1m", o.interval)
 	case o.calm < 0 || o.calm > 10*time.Minute:
@@ -86,9 +104,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 }
 
 // shorten changes what the flags do not say.
-func (o *options) shorten(flags *flag.FlagSet) {
-	given := make(map[string]bool)
-	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+func (o *options) shorten(given map[string]bool) {
 	for name, value := range map[string]struct {
 		of *int
 		n  int

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"time"
 
 	"github.com/caddy-gin/caddy-gin/internal/children"
 	"github.com/caddy-gin/caddy-gin/internal/storm"
@@ -20,13 +18,15 @@ type row struct {
 	Missing string  `json:"missing,omitempty"` // why there is no result
 	Reloads int     `json:"reloads"`
 	Reload  float64 `json:"reload"` // median duration in seconds
+	*succession
 }
 
-// usage is what a Caddy takes after a number of reloads.
+// usage is what a Caddy takes after a number of reloads and upgrades.
 type usage struct {
 	System      string         `json:"system"`
 	Protocol    storm.Protocol `json:"protocol"`
 	Reloads     int            `json:"reloads"`
+	Upgrades    int            `json:"upgrades,omitempty"`
 	Heap        uint64         `json:"heap_in_use"` // bytes
 	Live        uint64         `json:"heap_live"`   // bytes, after a collection
 	Goroutines  int            `json:"goroutines"`
@@ -39,11 +39,21 @@ type report struct {
 	Usages []usage `json:"usages,omitempty"`
 }
 
-var errLoss = errors.New("the plugin failed requests or closed connections")
+var errLoss = errors.New("the plugin failed requests, closed connections, or left something behind")
 
 // run runs all cells and prints the report. Nothing it started is left when it
 // returns.
-func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
+func run(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
+	if o.upgrades > 0 {
+		dir, err := os.MkdirTemp("", "storm")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		if o.versions, err = buildVersions(ctx, dir); err != nil {
+			return err
+		}
+	}
 	var all report
 	for _, s := range o.systems {
 		for _, p := range o.protocols {
@@ -58,10 +68,12 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		return err
 	}
 	plugin := systems()[0].name
-	if slices.ContainsFunc(all.Rows, func(r row) bool { return r.System == plugin && r.Problems() != "" }) {
-		return errLoss
+	for _, r := range all.Rows {
+		if r.System == plugin && r.loss() != "" {
+			return fmt.Errorf("%w: %v: %s", errLoss, r.Load, r.loss())
+		}
 	}
-	return nil
+	return all.growth(plugin)
 }
 
 // cells returns the behaviours that run at once.
@@ -79,11 +91,11 @@ func (o options) cells() (cells [][]storm.Behaviour) {
 func (r *report) cell(ctx context.Context, o options, s *system, p storm.Protocol, behaviours []storm.Behaviour, stderr io.Writer) (err error) {
 	var loads []storm.Load
 	for i, b := range behaviours {
-		load := storm.Load{Protocol: p, Behaviour: b, Clients: o.clients, Seed: o.seed + uint64(i)}
+		load := storm.Load{Protocol: p, Behaviour: b, Clients: o.clients, Seed: o.seed + uint64(i), Repeats: o.upgrades > 0}
 		if b == storm.Idle {
 			load.Clients = o.idle
 		}
-		switch why := s.lacks(p, b); {
+		switch why := s.lacks(o, p, b); {
 		case !p.Speaks(b):
 		case why == "":
 			loads = append(loads, load)
@@ -103,11 +115,12 @@ func (r *report) cell(ctx context.Context, o options, s *system, p storm.Protoco
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	ctx, cancel := context.WithCancel(ctx)
-	site, err := newSite(&children.Family{Ctx: ctx, Dir: dir})
+	site, err := newSite(&children.Family{Ctx: ctx, Dir: dir}, o.versions)
 	if err != nil {
 		cancel()
 		return err
 	}
+	defer func() { err = errors.Join(err, site.endProcesses(), site.races()) }()
 	defer site.Wait()
 	defer cancel() // ends the children
 	server, err := s.start(site)
@@ -117,7 +130,7 @@ func (r *report) cell(ctx context.Context, o options, s *system, p storm.Protoco
 	for i := range loads {
 		loads[i].Address = site.address(p)
 	}
-	weather := &weather{options: o, system: s, protocol: p, server: server}
+	weather := &weather{options: o, system: s, protocol: p, server: server, site: site}
 	results, err := storm.Run(ctx, storm.Plan{Loads: loads, Calm: o.calm, Storm: func(ctx context.Context) error {
 		return errors.Join(weather.storm(ctx), site.Failed())
 	}})
@@ -126,7 +139,11 @@ func (r *report) cell(ctx context.Context, o options, s *system, p storm.Protoco
 	}
 	r.Usages = append(r.Usages, weather.usages...)
 	for _, result := range results {
-		r.Rows = append(r.Rows, row{System: s.name, Result: result, Reloads: o.reloads, Reload: weather.reload().Seconds()})
+		row := row{System: s.name, Result: result, Reloads: len(weather.took), Reload: weather.median().Seconds()}
+		if o.upgrades > 0 {
+			row.succession = weather.succession(result)
+		}
+		r.Rows = append(r.Rows, row)
 		if problems := result.Problems(); o.verbose && problems != "" {
 			fmt.Fprintf(stderr, "%s, %v: %s\n", s.name, result.Load, problems)
 		}
@@ -135,66 +152,15 @@ func (r *report) cell(ctx context.Context, o options, s *system, p storm.Protoco
 }
 
 // lacks tells why a system does not do this here, or "".
-func (s *system) lacks(p storm.Protocol, b storm.Behaviour) string {
+func (s *system) lacks(o options, p storm.Protocol, b storm.Behaviour) string {
 	if why := s.missing(); why != "" {
 		return why
+	}
+	if o.upgrades > 0 && !s.upgrades {
+		return "its program is not upgraded here"
 	}
 	if p == storm.Curl && children.Program("curl") == "" {
 		return "curl is not installed"
 	}
 	return s.cannot(p, b)
-}
-
-// weather reloads a system under load.
-type weather struct {
-	options
-	system   *system
-	protocol storm.Protocol
-	server   reloader
-	took     []time.Duration
-	usages   []usage
-}
-
-// settled is the number of reloads after which memory should not grow any more.
-const settled = 100
-
-func (w *weather) storm(ctx context.Context) error {
-	for i := range w.reloads {
-		before := time.Now()
-		if err := w.server.reload(ctx, i+1); err != nil {
-			return fmt.Errorf("reload %d: %w", i+1, err)
-		}
-		w.took = append(w.took, time.Since(before))
-		if err := w.measure(ctx, i+1); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(w.interval):
-		}
-	}
-	return nil
-}
-
-// measure notes what a Caddy takes once all behaviours have been at work for a
-// while, and at the end.
-func (w *weather) measure(ctx context.Context, reloads int) error {
-	c, ok := w.server.(*caddyServer)
-	if !ok || !w.together || reloads != settled && reloads != w.reloads {
-		return nil
-	}
-	u, err := c.usage(ctx)
-	if err != nil {
-		return err
-	}
-	u.System, u.Protocol, u.Reloads = w.system.name, w.protocol, reloads
-	w.usages = append(w.usages, u)
-	return nil
-}
-
-// reload is the median duration of a reload.
-func (w *weather) reload() time.Duration {
-	slices.Sort(w.took)
-	return w.took[len(w.took)/2]
 }

@@ -32,6 +32,8 @@ type system struct {
 	// cannot tells why the system does not do this, or "".
 	cannot func(storm.Protocol, storm.Behaviour) string
 	start  func(*site) (reloader, error)
+	// upgrades tells whether what start returns is an upgrader.
+	upgrades bool
 }
 
 // reloader is a running system.
@@ -43,14 +45,15 @@ type reloader interface {
 // systems returns all systems. The plugin is the first.
 func systems() []*system {
 	return []*system{
-		{"caddy-gin", needsModule("caddy.listeners.seamless"), caddyCannot, func(s *site) (reloader, error) { return startCaddy(s, true) }},
-		{"caddy", nothing, caddyCannot, func(s *site) (reloader, error) { return startCaddy(s, false) }},
-		{"gin", needsReusePort, ginCannot, startGin},
-		{"nginx", needsProgram("nginx"), proxyCannot, startNginx},
-		{"haproxy", needsProgram("haproxy"), proxyCannot, func(s *site) (reloader, error) { return startHAProxy(s, "") }},
+		{"caddy-gin", needsModule("caddy.listeners.seamless"), caddyCannot, func(s *site) (reloader, error) { return startCaddy(s, true) }, true},
+		{"caddy", nothing, caddyCannot, func(s *site) (reloader, error) { return startCaddy(s, false) }, true},
+		{"gin", needsReusePort, ginCannot, startGin, true},
+		{"gin-fork", needsLinux, ginCannot, startFork, true},
+		{"nginx", needsProgram("nginx"), proxyCannot, startNginx, false},
+		{"haproxy", needsProgram("haproxy"), proxyCannot, func(s *site) (reloader, error) { return startHAProxy(s, "") }, false},
 		{"haproxy-idle", needsProgram("haproxy"), proxyCannot, func(s *site) (reloader, error) {
 			return startHAProxy(s, "option idle-close-on-response")
-		}},
+		}, false},
 	}
 }
 
@@ -96,14 +99,17 @@ func proxyCannot(p storm.Protocol, b storm.Behaviour) string {
 // site is where a system serves.
 type site struct {
 	*children.Family
-	self              string // this program
+	self              string // this program, or where versions of it are installed
+	versions          []string
+	version           int    // the one that is installed, the first digit of greetings; 0 is this program
 	http, https, unix string // addresses
 	other             string // an address for whatever a system needs
 	certificate, key  string // files
 }
 
-// newSite finds the addresses of a system that is to run in the family's folder.
-func newSite(family *children.Family) (*site, error) {
+// newSite finds the addresses of a system that is to run in the family's folder,
+// by one of the versions of this program if there are any.
+func newSite(family *children.Family, versions []string) (*site, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -113,12 +119,21 @@ func newSite(family *children.Family) (*site, error) {
 		return nil, err
 	}
 	s := &site{
-		Family: family, self: self,
+		Family: family, self: self, versions: versions,
 		http: ports[0], https: ports[1], other: ports[2], unix: filepath.Join(family.Dir, "app.sock"),
 		certificate: filepath.Join(family.Dir, "cert.pem"), key: filepath.Join(family.Dir, "key.pem"),
 	}
+	if len(versions) > 0 {
+		s.self = filepath.Join(s.Dir, upgradable)
+		if err := s.install(1); err != nil {
+			return nil, err
+		}
+	}
 	return s, s.writeCertificate()
 }
+
+// greeting returns what a configuration greets with.
+func (s *site) greeting(number int) string { return storm.Greeting(s.version*100_000 + number) }
 
 // address returns where clients of a protocol connect to.
 func (s *site) address(p storm.Protocol) string {
@@ -153,7 +168,7 @@ func (s *site) answers(ctx context.Context, number int) error {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	if err == nil && string(body) != storm.Greeting(number) {
+	if err == nil && string(body) != s.greeting(number) {
 		err = fmt.Errorf("status %s: %.100q", resp.Status, body)
 	}
 	return err

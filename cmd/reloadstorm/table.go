@@ -19,7 +19,7 @@ func (r *report) print(w io.Writer, o options) error {
 		out.SetIndent("", "\t")
 		return out.Encode(r)
 	}
-	fmt.Fprintf(w, "%d reloads, %v apart, %d clients (idle: %d), %d processors, %s/%s, %s\n\n", o.reloads, o.interval,
+	fmt.Fprintf(w, "%d reloads, %d upgrades, %v apart, %d clients (idle: %d), %d processors, %s/%s, %s\n\n", o.reloads, o.upgrades, o.interval,
 		o.clients, o.idle, runtime.GOMAXPROCS(0), runtime.GOOS, runtime.GOARCH, runtime.Version())
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(table, "system\tprotocol\tbehaviour\trequests\tfailed\topened\tclosed by server\treload\tcalm p50\tp99\tstorm p50\tp99")
@@ -30,17 +30,60 @@ func (r *report) print(w io.Writer, o options) error {
 			continue
 		}
 		fmt.Fprintf(table, "%d\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Requests, failed(r.Result), r.Opened, r.ClosedByServer,
-			short(time.Duration(r.Reload*float64(time.Second))),
+			seconds(r.Reload),
 			short(r.Calm.Quantile(0.5)), short(r.Calm.Quantile(0.99)), short(r.Storm.Quantile(0.5)), short(r.Storm.Quantile(0.99)))
 	}
-	if err := table.Flush(); err != nil || len(r.Usages) == 0 {
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if o.upgrades > 0 {
+		if err := r.printUpgrades(w, table, o.together); err != nil {
+			return err
+		}
+	}
+	if len(r.Usages) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	fmt.Fprintln(table, "system\tprotocol\treloads\tupgrades\theap in use\tlive\tgoroutines\tdescriptors")
+	for _, u := range r.Usages {
+		fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%.1f MiB\t%.1f MiB\t%d\t%d\n", u.System, u.Protocol, u.Reloads, u.Upgrades,
+			float64(u.Heap)/(1<<20), float64(u.Live)/(1<<20), u.Goroutines, u.Descriptors)
+	}
+	return table.Flush()
+}
+
+// printUpgrades prints what else there is to tell of upgrades: of the clients, and
+// of the servers.
+func (r *report) printUpgrades(w io.Writer, table *tabwriter.Writer, together bool) error {
+	fmt.Fprintln(w)
+	fmt.Fprintln(table, "system\tprotocol\tbehaviour\tunreplayable\trepeated\tgoodbyes\tversions\tstray")
+	for _, r := range r.Rows {
+		if r.Missing == "" {
+			fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\n", r.System, r.Protocol, r.Behaviour,
+				r.Unreplayable, r.Repeated, r.Goodbyes, r.Versions, len(r.Strays))
+		}
+	}
+	if err := table.Flush(); err != nil {
 		return err
 	}
 	fmt.Fprintln(w)
-	fmt.Fprintln(table, "system\tprotocol\treloads\theap in use\tlive\tgoroutines\tdescriptors")
-	for _, u := range r.Usages {
-		fmt.Fprintf(table, "%s\t%s\t%d\t%.1f MiB\t%.1f MiB\t%d\t%d\n", u.System, u.Protocol, u.Reloads,
-			float64(u.Heap)/(1<<20), float64(u.Live)/(1<<20), u.Goroutines, u.Descriptors)
+	fmt.Fprintln(table, "system\tprotocol\tbehaviour\tupgrades\tready\tmax\tserving\tmax\twhole\tmax\tmoved\taborted\tprocesses")
+	var before row
+	for _, r := range r.Rows {
+		behaviour := string(r.Behaviour)
+		if together {
+			behaviour = "all"
+		}
+		if r.Missing != "" || together && before.Result != nil && r.System == before.System && r.Protocol == before.Protocol {
+			continue
+		}
+		before = r
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t", r.System, r.Protocol, behaviour, r.Upgrades)
+		for _, s := range []span{r.Ready, r.Serving, r.Whole} {
+			fmt.Fprintf(table, "%s\t%s\t", seconds(s.Median), seconds(s.Max))
+		}
+		fmt.Fprintf(table, "%d\t%d\t%d\n", r.Moved, r.Aborted, r.Processes)
 	}
 	return table.Flush()
 }
@@ -58,6 +101,8 @@ func failed(r *storm.Result) string {
 	}
 	return fmt.Sprintf("%d: %s", r.Failures(), strings.Join(kinds, ", "))
 }
+
+func seconds(s float64) string { return short(time.Duration(s * float64(time.Second))) }
 
 // short returns a duration with two or three digits that matter.
 func short(d time.Duration) string {

@@ -58,8 +58,24 @@ func (c *caddyServer) usageNow(ctx context.Context) (u usage, err error) {
 	if _, err := fmt.Sscanf(string(text), "goroutine profile: total %d", &u.Goroutines); err != nil {
 		return u, fmt.Errorf("reading the goroutine profile: %w", err)
 	}
-	if entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", c.child.PID())); err == nil {
+	if entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", c.pid())); err == nil {
 		u.Descriptors = len(entries)
 	}
 	return u, nil
+}
+
+// growth returns an error if a process that upgrades led to takes more than one
+// that was there before. Clients that are at work make the figures vary.
+func (r *report) growth(system string) error {
+	for i, after := range r.Usages {
+		if after.System != system || after.Upgrades == 0 || i == 0 {
+			continue
+		}
+		before := r.Usages[i-1]
+		if after.Goroutines > before.Goroutines*5/4+20 || after.Descriptors > before.Descriptors*5/4+20 ||
+			after.Live > 2*before.Live+16<<20 {
+			return fmt.Errorf("%w: %s: %+v after %+v", errLoss, after.Protocol, after, before)
+		}
+	}
+	return nil
 }

@@ -20,16 +20,16 @@ func wants(text string) func(io.Reader) error {
 	}
 }
 
-// wantsGreeting checks that a body is a greeting.
-func wantsGreeting(r io.Reader) error {
+// readGreeting reads a body that is to be a greeting.
+func readGreeting(r io.Reader) (string, error) {
 	body, err := readAll(r, 1000)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if !isGreeting(string(body)) {
-		return wrongBody("got %.40q, want a greeting", body)
+		return "", wrongBody("got %.40q, want a greeting", body)
 	}
-	return nil
+	return string(body), nil
 }
 
 // readAll reads up to limit bytes to the end.

@@ -33,6 +33,7 @@ type client struct {
 	pool  *pool
 	rand  *rand.Rand
 	ready bool // run knows that the client is at work
+	posts int
 }
 
 // step does whatever the client does over and over.
@@ -56,7 +57,9 @@ func (c *client) step(ctx context.Context) {
 	} else {
 		c.pool.put(p, err)
 	}
-	if err != nil && !errors.Is(err, errNotSent) {
+	switch {
+	case err == nil, errors.Is(err, errNotSent), c.repeats(p, err):
+	default:
 		c.fail(ctx, err)
 	}
 }
@@ -97,6 +100,7 @@ func (c *client) request(ctx context.Context, p *pooled) error {
 	defer cancel()
 	switch c.load.Behaviour {
 	case Post:
+		c.posts++
 		text := fmt.Sprintf("order %d", c.rand.Uint64())
 		return c.exchange(ctx, p, http.MethodPost, "/echo", strings.NewReader(text), int64(len(text)), wants(text))
 	case Upload:
@@ -107,7 +111,14 @@ func (c *client) request(ctx context.Context, p *pooled) error {
 			return isPattern(&slowReader{ctx: ctx, r: body, piece: download / pieces}, download)
 		})
 	default:
-		return c.exchange(ctx, p, http.MethodGet, "/greeting", nil, 0, wantsGreeting)
+		begun := time.Now()
+		return c.exchange(ctx, p, http.MethodGet, "/greeting", nil, 0, func(body io.Reader) error {
+			text, err := readGreeting(body)
+			if err == nil {
+				c.pool.result.greeted(text, begun, p.begun)
+			}
+			return err
+		})
 	}
 }
 

@@ -40,8 +40,10 @@ type pool struct {
 
 type pooled struct {
 	conn
-	users   int
-	retired bool // to be closed by its last user
+	begun    time.Time // when it was dialed
+	users    int
+	answered bool // a request; a later one is not the connection's first
+	retired  bool // to be closed by its last user
 }
 
 // get returns the current connection, a new one if there is none. After use it
@@ -53,12 +55,13 @@ func (p *pool) get(ctx context.Context) (*pooled, error) {
 		p.retire(c, c.broken(nil))
 	}
 	if p.current == nil {
+		begun := time.Now()
 		c, err := p.dial(ctx)
 		if err != nil {
 			return nil, err
 		}
 		p.result.count(&p.result.Opened)
-		p.current = &pooled{conn: c}
+		p.current = &pooled{conn: c, begun: begun}
 	}
 	p.current.users++
 	return p.current, nil
@@ -87,6 +90,7 @@ func (p *pool) put(c *pooled, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c.users--
+	c.answered = c.answered || err == nil
 	if !c.usable() {
 		p.retire(c, c.broken(err))
 	}

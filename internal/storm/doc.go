@@ -7,6 +7,15 @@
 // here a client writes to one connection that it knows, and what becomes of that
 // request is its result.
 //
+// If [Load.Repeats] is true, clients do what a correct client does whose server
+// leaves in the way that HTTP provides for. They repeat a request that the server
+// says it has not processed (a stream above the last one of a GOAWAY, or one that
+// was refused or rejected) if they still have its body, and over TLS a GET that a
+// connection used before did not answer at all, as Go's http.Transport does. Every
+// other request of [Post] has a body that cannot be had again, and so have those of
+// [Upload]; what becomes of them is counted apart. Over plaintext HTTP/1.1 clients
+// still repeat nothing.
+//
 // The server must have these paths; those of package stormapp and of
 // examples/hello will do:
 //

@@ -70,6 +70,9 @@ type Load struct {
 	Clients int `json:"clients"`
 	// Seed makes the clients' pauses repeatable.
 	Seed uint64 `json:"-"`
+	// Repeats lets clients repeat what HTTP allows them to: see the documentation
+	// of the package.
+	Repeats bool `json:"-"`
 }
 
 func (l Load) String() string { return string(l.Protocol) + " " + string(l.Behaviour) }

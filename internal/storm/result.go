@@ -22,6 +22,16 @@ type Result struct {
 	// Errors has the first error of each kind.
 	Errors map[Kind]string `json:"errors,omitempty"`
 
+	// Repeated counts the requests that the server did not process and that
+	// were made again. They are not failures, nor in Requests.
+	Repeated int64 `json:"repeated,omitempty"`
+	// Unreplayable counts those that could not be made again for want of the
+	// body. They are not in Failed, nor in Requests.
+	Unreplayable int64 `json:"unreplayable,omitempty"`
+	// Greeted has what clients were greeted with. Those of the protocol curl do
+	// not tell.
+	Greeted map[string]Sighting `json:"-"`
+
 	// Opened counts the connections that clients opened.
 	Opened int64 `json:"opened"`
 	// ClosedByServer counts those that ended, or were announced to end, though
@@ -36,6 +46,14 @@ type Result struct {
 	Storm Histogram `json:"storm"`
 
 	mu sync.Mutex // guards all but Load while clients are running
+}
+
+// Sighting is when a greeting was seen last.
+type Sighting struct {
+	// Request is when the last request began that it answered.
+	Request time.Time
+	// Connection is when the last connection was begun on which it was seen.
+	Connection time.Time
 }
 
 // Failures is the number of failed requests.
@@ -82,6 +100,24 @@ func (r *Result) failed(kind Kind, err error) {
 	if r.Errors[kind] == "" {
 		r.Errors[kind] = err.Error()
 	}
+}
+
+// greeted notes the answer to a request, which began at a time, on a connection
+// that was begun at another.
+func (r *Result) greeted(greeting string, request, connection time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.Greeted == nil {
+		r.Greeted = make(map[string]Sighting)
+	}
+	seen := r.Greeted[greeting]
+	if request.After(seen.Request) {
+		seen.Request = request
+	}
+	if connection.After(seen.Connection) {
+		seen.Connection = connection
+	}
+	r.Greeted[greeting] = seen
 }
 
 // count adds one to a counter of the result.

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-gin/caddy-gin/internal/storm"
 	"github.com/caddy-gin/caddy-gin/internal/testcaddy"
@@ -172,6 +173,61 @@ func TestClosedConnectionsAreSeen(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestClientsRepeatWhatACorrectClientRepeats(t *testing.T) {
+	t.Parallel()
+	second := func(w http.ResponseWriter, r *http.Request, app http.Handler, n int64) bool {
+		if n == 2 {
+			eof(w, r, app)
+		}
+		return n == 2
+	}
+	closing := func(w http.ResponseWriter, _ *http.Request, _ http.Handler, _ int64) bool {
+		w.Header().Set("Connection", "close") // GOAWAY in HTTP/2: later streams are not processed
+		return false
+	}
+	for _, test := range []struct {
+		protocol         storm.Protocol
+		behaviour        storm.Behaviour
+		between          func(http.ResponseWriter, *http.Request, http.Handler, int64) bool
+		requests         int64
+		repeated, failed int64 // -1 is any number
+	}{
+		{storm.TLS, storm.KeepAlive, second, 3, 1, 0},
+		{storm.TLS, storm.Post, second, 3, 0, 1},
+		{storm.TLS, storm.Connect, second, 3, 0, 1}, // a new connection is not repeated
+		{storm.HTTP1, storm.KeepAlive, second, 3, 0, 1},
+		{storm.HTTP2, storm.KeepAlive, closing, 100, -1, 0},
+		{storm.HTTP2, storm.Post, closing, 100, -1, 0},
+	} {
+		t.Run(fmt.Sprint(test.protocol, "/", test.behaviour), func(t *testing.T) {
+			t.Parallel()
+			clients := 1
+			if test.protocol == storm.HTTP2 {
+				clients = 4 // on one connection
+			}
+			s := serve(t, test.protocol, test.between)
+			r := s.load(t, storm.Load{Protocol: test.protocol, Behaviour: test.behaviour, Clients: clients, Repeats: true}, test.requests)
+			if r.Failures() != test.failed || test.repeated >= 0 && r.Repeated != test.repeated {
+				t.Errorf("got %q, %d repeated, want %d and %d", r.Problems(), r.Repeated, test.failed, test.repeated)
+			}
+			if test.behaviour != storm.Post && r.Unreplayable > 0 {
+				t.Errorf("%d requests without a body could not be repeated", r.Unreplayable)
+			}
+		})
+	}
+}
+
+func TestGreetingsAreNoted(t *testing.T) {
+	t.Parallel()
+	s := serve(t, storm.HTTP1, nil)
+	before := time.Now()
+	r := s.load(t, storm.Load{Protocol: storm.HTTP1, Behaviour: storm.KeepAlive, Clients: 2}, 10)
+	seen, ok := r.Greeted[storm.Greeting(7)]
+	if !ok || len(r.Greeted) != 1 || seen.Connection.Before(before) || !seen.Request.After(seen.Connection) {
+		t.Errorf("got %v", r.Greeted)
 	}
 }
 
