@@ -54,17 +54,17 @@ func ownBinary(called string) (string, error) {
 		return "", err
 	}
 	path, err := exec.LookPath(called)
-	if err != nil && !errors.Is(err, exec.ErrDot) {
-		return binary, nil
+	if err == nil || errors.Is(err, exec.ErrDot) {
+		path, err = filepath.Abs(path)
 	}
-	path, err = filepath.Abs(path)
-	if err != nil {
-		return binary, nil
+	var target string
+	if err == nil {
+		target, err = filepath.EvalSymlinks(path)
 	}
-	if target, err := filepath.EvalSymlinks(path); err != nil || target != binary {
-		return binary, nil // the name has come from elsewhere
+	if err == nil && target == binary {
+		binary = path
 	}
-	return path, nil
+	return binary, nil // whatever the name was that it was called by
 }
 
 // parseArgs reads a command line of `caddy run`.
