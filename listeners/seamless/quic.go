@@ -159,8 +159,8 @@ func (f *front) tlsConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			m := f.current.Load()
-			if m == nil || m.tls == nil {
+			m := f.awaitTLS(hello.Context())
+			if m == nil {
 				return nil, errNoServer
 			}
 			if origin, ok := hello.Context().Value(originKey{}).(*atomic.Pointer[epoch]); ok {
@@ -175,6 +175,23 @@ func (f *front) tlsConfig() *tls.Config {
 			}
 			return m.tls.GetEncryptedClientHelloKeys(hello)
 		},
+	}
+}
+
+// awaitTLS returns the current member, if it has HTTP/3. The socket is open
+// some moments before the first one serves: handshakes wait then.
+func (f *front) awaitTLS(ctx context.Context) *member {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	for {
+		if m := f.current.Load(); m != nil && m.tls != nil {
+			return m
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Millisecond): // nothing announces it
+		}
 	}
 }
 
