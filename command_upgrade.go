@@ -53,7 +53,8 @@ While an upgrade is under way, configurations are not loaded.
 
 Exit codes:
   0  the new process has taken over, or with --dry-run, could have
-  1  refused, and nothing was done; or no Caddy answers
+  1  refused, and nothing was done; or no Caddy answers, or the old process
+     was killed meanwhile
   2  a flag is wrong
   3  failed, and the process that ran before goes on
 `,

@@ -10,7 +10,6 @@ import (
 	"os"
 
 	"github.com/caddyserver/caddy/v2"
-	"golang.org/x/sys/unix"
 
 	"github.com/caddy-gin/caddy-gin/listeners"
 )
@@ -127,13 +126,4 @@ func (a *Admin) forsake() error {
 // close stops the endpoint, but for requests that are under way.
 func (a *Admin) close() {
 	go func() { _ = a.server.Shutdown(context.WithoutCancel(a.request.Context())) }() // as Caddy does once more at the end
-}
-
-// duplicate duplicates a descriptor.
-func duplicate(fd uintptr) (*os.File, error) {
-	dup, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	return os.NewFile(uintptr(dup), "connection"), nil
 }

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // child is the successor as its predecessor sees it.
@@ -196,6 +198,15 @@ func (c *child) move(key string, fd syscall.Conn) error {
 	case <-c.exited:
 		return errGone
 	}
+}
+
+// duplicate duplicates a descriptor.
+func duplicate(fd uintptr) (*os.File, error) {
+	dup, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(dup), "connection"), nil
 }
 
 // tail passes a stream on and keeps the end of it.

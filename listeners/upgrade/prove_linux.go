@@ -161,14 +161,7 @@ func (u *upgrade) welcome(handover *listeners.Handover) error {
 
 // adminGroup returns the group of the admin endpoint's TCP listener, or nil.
 func (u *upgrade) adminGroup() *steer.Group {
-	if u.admin.address.IsUnixNetwork() {
-		return nil
-	}
-	local, ok := u.admin.request.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	if !ok {
-		return nil
-	}
-	to, ok := local.(*net.TCPAddr)
+	to, ok := u.admin.request.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
 	if !ok {
 		return nil
 	}

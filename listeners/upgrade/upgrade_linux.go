@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -94,7 +93,7 @@ func (u *upgrade) say(e Event) {
 
 func (u *upgrade) run() (err error) {
 	if u.Binary == "" {
-		u.Binary = strings.TrimSuffix(start.binary, " (deleted)")
+		u.Binary = start.binary
 	}
 	for active := context.Context(nil); active == nil || active != activeConfig(); {
 		active = activeConfig()
