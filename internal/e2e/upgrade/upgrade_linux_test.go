@@ -116,8 +116,8 @@ func TestUpgradeAdminEndpoint(t *testing.T) {
 					default:
 					}
 					resp, err := client.Get(s.adminURL("/gin/health/live"))
-					for again := 0; again < 2 && network == "unix" && errors.Is(err, syscall.ENOENT); again++ {
-						// Caddy removes the file before it binds its own: as caddy gin does
+					for again := 0; again < 2 && network == "unix" && (errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED)); again++ {
+						// Caddy removes the file, binds its own, and listens: as caddy gin does
 						time.Sleep(100 * time.Millisecond)
 						resp, err = client.Get(s.adminURL("/gin/health/live"))
 					}
