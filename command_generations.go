@@ -3,6 +3,7 @@ package caddygin
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -50,10 +51,15 @@ func printGenerations(w io.Writer, infos []generationInfo) error {
 		{name: "REQUESTS", right: true}, {name: "STREAMS", right: true}, {name: "HIJACKED", right: true},
 		{name: "OLDEST", right: true}, {name: "HASH"}, {name: "APPS", shorten: atEnd},
 	}}
+	anotherProcess := func(i generationInfo) bool { return i.ID == 0 }
+	several := slices.ContainsFunc(infos, anotherProcess)
 	for _, i := range infos {
 		id, pid := strconv.FormatUint(i.ID, 10), ""
-		if i.PID > 0 { // another process
-			id, pid = "", strconv.Itoa(i.PID)
+		if anotherProcess(i) {
+			id = ""
+		}
+		if several {
+			pid = strconv.Itoa(i.PID)
 		}
 		t.add(id, i.State, pid, age(i.Started), age(i.Drained), strconv.Itoa(i.Requests),
 			strconv.Itoa(i.Streams), strconv.Itoa(i.Hijacked), age(i.OldestStream), i.Hash, strings.Join(i.Apps, " "))

@@ -2,6 +2,7 @@ package caddygin
 
 import (
 	"cmp"
+	"os"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2"
@@ -88,8 +89,8 @@ type generationInfo struct {
 	// connections, it is predecessor or successor, and the ID is 0.
 	State string `json:"state"`
 
-	// PID and Version are those of another process.
-	PID     int    `json:"pid,omitempty"`
+	// PID is the process, and Version that of another one's binary.
+	PID     int    `json:"pid"`
 	Version string `json:"version,omitempty"`
 
 	// Carried is how many connections the listener wrapper seamless carried
@@ -108,7 +109,7 @@ func generations() []generationInfo {
 	}
 	current := currentApp()
 	for _, g := range ginbridge.Generations() {
-		info := generationInfo{GenerationInfo: g, State: "live"}
+		info := generationInfo{GenerationInfo: g, State: "live", PID: os.Getpid()}
 		if !g.Drained.IsZero() {
 			info.State = "draining"
 		}

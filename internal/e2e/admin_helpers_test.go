@@ -88,6 +88,7 @@ type (
 	}
 	adminGeneration struct {
 		ID       uint64    `json:"id"`
+		PID      int       `json:"pid"`
 		State    string    `json:"state"`
 		Carried  int64     `json:"carried"`
 		Apps     []string  `json:"apps"`

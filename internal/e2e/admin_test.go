@@ -101,7 +101,7 @@ func TestAdminShowsGenerations(t *testing.T) {
 	t.Parallel()
 	s := testcaddy.Start(t, adminSite("v1"))
 	first := adminGet[[]adminGeneration](t, s, "/gin/generations")
-	if len(first) != 1 || first[0].State != "live" || !slices.Equal(first[0].Apps, []string{"admin-main"}) || first[0].Started.IsZero() {
+	if len(first) != 1 || first[0].State != "live" || first[0].PID == 0 || !slices.Equal(first[0].Apps, []string{"admin-main"}) || first[0].Started.IsZero() {
 		t.Fatalf("got %+v", first)
 	}
 	if held := first[0].Held; !slices.Equal(held.Shared, []string{"*testapps.adminConfig"}) || held.Goroutines != 3 || held.Releasers != 6 {

@@ -65,14 +65,13 @@ func (r *recorder) Header() http.Header         { return r.header }
 func (r *recorder) Write(p []byte) (int, error) { return r.body.Write(p) }
 func (r *recorder) WriteHeader(status int)      { r.status = status }
 
-// prepare keeps the name of a Unix socket, which Caddy's network of that name
-// takes away in the successor.
+// prepare keeps a second name of a Unix socket, whose name the successor takes.
 func (a *Admin) prepare() error {
 	path := a.path()
 	if path == "" {
 		return nil
 	}
-	a.aside = fmt.Sprintf("%s.%d", path, os.Getpid())
+	a.aside = besides(path, os.Getpid())
 	_ = os.Remove(a.aside)
 	if err := os.Link(path, a.aside); err != nil {
 		return fmt.Errorf("keeping the name of the admin socket: %w", err)
@@ -91,14 +90,24 @@ func (a *Admin) path() string {
 	return ""
 }
 
+// body tells the successor about a Unix socket.
+func (a *Admin) body() loadBody {
+	if a.path() == "" {
+		return loadBody{}
+	}
+	return loadBody{AdminSocket: a.address.String()}
+}
+
 // leave ends the connections that clients keep, as from now on the successor
 // answers.
 func (a *Admin) leave() { a.server.SetKeepAlivesEnabled(false) }
 
-// restore undoes what prepare and leave did.
-func (a *Admin) restore() {
+// restore undoes what prepare and leave did, and what a successor left, if there
+// was one.
+func (a *Admin) restore(successor int) {
 	a.server.SetKeepAlivesEnabled(true)
 	if a.aside != "" {
+		_ = os.Remove(besides(a.path(), successor))
 		_ = os.Rename(a.aside, a.path())
 		_ = os.Remove(a.aside) // both were names of one file
 		a.aside = ""

@@ -30,7 +30,7 @@ func (u *upgrade) rollBack() {
 			logger().Error("writing the PID file again", zap.Error(err))
 		}
 	}
-	u.admin.restore()
+	u.admin.restore(u.result.NewPID)
 	if err := seamless.DetachPackets(); err != nil {
 		logger().Warn("keeping HTTP/3 connections", zap.Error(err))
 	}

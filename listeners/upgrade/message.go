@@ -63,6 +63,10 @@ type welcomeBody struct {
 	Handover listeners.Handover `json:"handover"`
 }
 
+type loadBody struct {
+	AdminSocket string `json:"admin_socket,omitempty"` // the address, if it has a file
+}
+
 type readyBody struct {
 	Taken []listeners.Target `json:"taken"`
 	Plain []string           `json:"plain"` // fronts that take idle connections

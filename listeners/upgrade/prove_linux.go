@@ -56,7 +56,7 @@ func (u *upgrade) prove() error {
 			return fmt.Errorf("giving the admin endpoint away: %w", err)
 		}
 	}
-	if err := u.child.send(load, nil); err != nil {
+	if err := u.child.send(load, u.admin.body()); err != nil {
 		return u.child.ended()
 	}
 	m, err := u.child.await(ready, max(time.Until(deadline), time.Second))

@@ -35,6 +35,7 @@ type successor struct {
 	config  []byte
 	stderr  *os.File // that of the predecessor
 	phase   atomic.Int32
+	admin   atomic.Pointer[adminSocket] // nil unless it is a Unix socket of Caddy's own network
 
 	signalled atomic.Bool // told to end by a signal
 }
@@ -208,6 +209,7 @@ func (s *successor) receive(to chan<- incoming) {
 	for {
 		m, files, err := s.channel.receive()
 		if err != nil && !errors.Is(err, errLost) && s.phase.Load() == starting {
+			s.admin.Load().discard()
 			os.Exit(caddy.ExitCodeFailedStartup) // it was the predecessor that served, whatever this process is at
 		}
 		to <- incoming{m, files, err}
@@ -224,7 +226,7 @@ func (s *successor) say(k kind, body any) { _ = s.channel.send(k, body) }
 func (s *successor) handle(in incoming) {
 	switch in.Kind {
 	case load:
-		if err := s.load(); err != nil {
+		if err := s.load(in.Body); err != nil {
 			s.say(failed, failedBody{err.Error()})
 			os.Exit(caddy.ExitCodeFailedStartup) // nobody has been served
 		}
@@ -255,9 +257,20 @@ func (s *successor) handle(in incoming) {
 }
 
 // load loads the whole configuration: that without the admin endpoint works.
-func (s *successor) load() error {
+func (s *successor) load(message json.RawMessage) error {
+	var body loadBody
+	if err := json.Unmarshal(message, &body); err != nil {
+		return err
+	}
+	if body.AdminSocket != "" {
+		s.admin.Store(openAdminSocket(body.AdminSocket))
+	}
 	loads.admit.Store(true)
 	if err := caddy.Load(s.config, true); err != nil {
+		s.admin.Load().discard()
+		return err
+	}
+	if err := s.admin.Load().publish(); err != nil {
 		return err
 	}
 	loads.strict.Store(true)
@@ -350,6 +363,7 @@ func (s *successor) watchSignals() {
 // while it is not yet in charge, that is meant for the predecessor too.
 func (s *successor) exits(context.Context) {
 	removePIDFile()
+	s.admin.Load().remove()
 	if s.phase.Load() != inCharge && !s.signalled.Load() {
 		s.say(stop, nil)
 	}

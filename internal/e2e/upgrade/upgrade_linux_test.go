@@ -1,15 +1,14 @@
 package upgrade
 
 import (
-	"errors"
+	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/caddy-gin/caddy-gin/internal/testcaddy"
 )
@@ -92,8 +91,9 @@ func TestUpgradeDryRun(t *testing.T) {
 	}
 }
 
-// The admin endpoint answers throughout, and after the commit it is the new
-// process that answers; reload, stop and upgrade work as before.
+// The admin endpoint answers throughout, and once the new process answers, the old
+// one never does again; reload, stop and upgrade work as before. A Unix socket has
+// its file at any moment, and no other beside it.
 func TestUpgradeAdminEndpoint(t *testing.T) {
 	t.Parallel()
 	for _, network := range []string{"unix", "tcp"} {
@@ -105,43 +105,15 @@ func TestUpgradeAdminEndpoint(t *testing.T) {
 			}
 			s := start(t, c)
 			client := s.adminClient(false)
-			stop := make(chan struct{})
-			result := make(chan error, 1)
-			go func() {
-				for n := 0; ; n++ {
-					select {
-					case <-stop:
-						result <- nil
-						return
-					default:
-					}
-					resp, err := client.Get(s.adminURL("/gin/health/live"))
-					for again := 0; again < 2 && network == "unix" && (errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED)); again++ {
-						// Caddy removes the file, binds its own, and listens: as caddy gin does
-						time.Sleep(100 * time.Millisecond)
-						resp, err = client.Get(s.adminURL("/gin/health/live"))
-					}
-					if err != nil {
-						result <- fmt.Errorf("request %d: %w", n, err)
-						return
-					}
-					_, _ = io.Copy(io.Discard, resp.Body)
-					_ = resp.Body.Close()
-					if resp.StatusCode != http.StatusOK {
-						result <- fmt.Errorf("request %d: %s", n, resp.Status)
-						return
-					}
-				}
-			}()
+			watch := s.watchAdmin(3)
 			for range 3 {
 				s.deploy("")
 				s.mustUpgrade()
 			}
-			close(stop)
-			if err := <-result; err != nil {
-				t.Error(err)
-			}
 			pid := s.onlyProcess()
+			if answered := watch(); len(answered) != 4 || answered[3] != pid {
+				t.Errorf("processes %v answered, want four, and %d the last", answered, pid)
+			}
 			resp, err := client.Post(s.adminURL("/load"), "text/caddyfile", strings.NewReader(s.expand(c)))
 			if err != nil || resp.StatusCode != http.StatusOK {
 				t.Fatalf("load: %v %v", resp, err)
@@ -150,11 +122,87 @@ func TestUpgradeAdminEndpoint(t *testing.T) {
 			if now := s.onlyProcess(); now != pid {
 				t.Errorf("process %d serves after the reload, want %d", now, pid)
 			}
+			if files, _ := filepath.Glob(s.dir + "/admin.sock*"); network == "unix" && !slices.Equal(files, []string{s.dir + "/admin.sock"}) {
+				t.Errorf("there are the sockets %q, want one", files)
+			}
 			if resp, err = client.Post(s.adminURL("/stop"), "", nil); err != nil {
 				t.Fatal(err)
 			}
 			_ = resp.Body.Close()
 			s.eventually("no process is left", func() bool { return len(s.pids()) == 0 })
+			if files, _ := filepath.Glob(s.dir + "/admin.sock*"); len(files) > 0 {
+				t.Errorf("the sockets %q are left", files)
+			}
 		})
 	}
+}
+
+// watchAdmin asks the admin endpoint, from several clients without a pause, which
+// process it belongs to. The function it returns ends that, and returns the
+// processes in the order in which they came. It is an error if none answers, or if
+// one does again after another.
+func (s *service) watchAdmin(clients int) (end func() []int) {
+	s.t.Helper()
+	stop := make(chan struct{})
+	results := make([]chan []int, clients)
+	for i := range results {
+		results[i] = make(chan []int, 1)
+		client := s.adminClient(false)
+		go func() {
+			var answered []int
+			defer func() { results[i] <- answered }()
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				pid, err := s.adminPID(client)
+				last := len(answered) - 1
+				switch {
+				case err != nil:
+					s.t.Errorf("the admin endpoint after processes %v: %v", answered, err)
+					return
+				case last >= 0 && answered[last] == pid:
+				case slices.Contains(answered, pid):
+					s.t.Errorf("the admin endpoint is that of process %d again, after those of %v", pid, answered)
+					return
+				default:
+					answered = append(answered, pid)
+				}
+			}
+		}()
+	}
+	return func() []int {
+		close(stop)
+		var longest []int
+		for _, result := range results {
+			if answered := <-result; len(answered) > len(longest) {
+				longest = answered
+			}
+		}
+		return longest
+	}
+}
+
+// adminPID returns which process answers the admin API.
+func (s *service) adminPID(client *http.Client) (int, error) {
+	resp, err := client.Get(s.adminURL("/gin/generations"))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var generations []struct {
+		PID   int    `json:"pid"`
+		State string `json:"state"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&generations); err != nil || resp.StatusCode != http.StatusOK {
+		return 0, fmt.Errorf("%s: %w", resp.Status, err)
+	}
+	for _, g := range generations {
+		if g.State == "live" {
+			return g.PID, nil
+		}
+	}
+	return 0, fmt.Errorf("there is no live generation: %+v", generations)
 }
