@@ -57,12 +57,16 @@ func spawn(binary string, grace time.Duration) (*child, error) {
 	c.cmd.Env = append(append([]string(nil), start.env...), variable+"=1")
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = end, os.Stdout, c.words
 	c.cmd.WaitDelay = time.Second // its own children may hold the pipe
+	wait := c.cmd.Wait
+	if managed() {
+		wait = besideThis(c.cmd)
+	}
 	if err := c.cmd.Start(); err != nil {
 		ch.close()
 		return nil, err
 	}
 	go func() {
-		_ = c.cmd.Wait()
+		_ = wait()
 		close(c.exited)
 	}()
 	go c.listen()
@@ -144,7 +148,11 @@ func (c *child) ended() error {
 	}
 	select {
 	case <-c.exited:
-		return fmt.Errorf("the new process has ended (%v)%s", c.cmd.ProcessState, c.words.quote())
+		how := ""
+		if c.cmd.ProcessState != nil { // only its parent learns
+			how = fmt.Sprintf(" (%v)", c.cmd.ProcessState)
+		}
+		return fmt.Errorf("the new process has ended%s%s", how, c.words.quote())
 	case <-time.After(patience):
 		return fmt.Errorf("the new process has closed the channel%s", c.words.quote())
 	}

@@ -121,23 +121,10 @@ func successorBelow() (youngest int) {
 			continue
 		}
 		args, _ := os.ReadFile("/proc/" + entry.Name() + "/cmdline")
-		stat, _ := os.ReadFile("/proc/" + entry.Name() + "/stat")
-		parent, begun := parseStat(string(stat))
-		if parent == os.Getpid() && begun >= latest && strings.Contains(string(args), "\x00run\x00") {
+		parent, begun := statOf(pid)
+		if parent == os.Getpid() && begun >= latest && strings.Contains(string(args), "\x00"+flag+"\x00") {
 			youngest, latest = pid, begun
 		}
 	}
 	return youngest
-}
-
-// parseStat returns the parent and the start time of a process (proc(5)).
-func parseStat(stat string) (parent int, begun uint64) {
-	_, after, ok := strings.Cut(stat, ") ")
-	fields := strings.Fields(after)
-	if !ok || len(fields) < 20 {
-		return 0, 0
-	}
-	parent, _ = strconv.Atoi(fields[1])
-	begun, _ = strconv.ParseUint(fields[19], 10, 64)
-	return parent, begun
 }

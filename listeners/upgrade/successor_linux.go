@@ -59,7 +59,8 @@ func begin() {
 }
 
 func (s *successor) begin() error {
-	if err := s.takeChannel(); err != nil {
+	predecessorPID, err := s.takeChannel()
+	if err != nil {
 		return err
 	}
 	_, version := caddy.Version()
@@ -87,7 +88,7 @@ func (s *successor) begin() error {
 	}
 	self.line = line{args: s.welcome.Args, file: s.welcome.File, adapter: s.welcome.Adapter, pidFile: s.welcome.PIDFile}
 	os.Args = append(append([]string(nil), s.welcome.Args...), "--config", "/proc/self/fd/"+strconv.Itoa(int(file.Fd())))
-	predecessor.Store(&Process{PID: os.Getppid(), Role: "predecessor", Version: s.welcome.Version})
+	predecessor.Store(&Process{PID: predecessorPID, Role: "predecessor", Version: s.welcome.Version})
 	loads.busy.Store(true)
 	caddy.OnExit(s.exits)
 	go s.watchSignals()
@@ -96,33 +97,34 @@ func (s *successor) begin() error {
 }
 
 // takeChannel takes the channel from the standard input, where no descriptor
-// is in the way of those that systemd passes, and puts /dev/null there.
-func (s *successor) takeChannel() error {
+// is in the way of those that systemd passes, and puts /dev/null there. It returns
+// the process at the other end.
+func (s *successor) takeChannel() (pid int, err error) {
 	kind, err := unix.GetsockoptInt(0, unix.SOL_SOCKET, unix.SO_TYPE)
 	if err != nil || kind != unix.SOCK_SEQPACKET {
-		return fmt.Errorf("the variable %s is for `caddy gin upgrade` only", variable)
+		return 0, fmt.Errorf("the variable %s is for `caddy gin upgrade` only", variable)
 	}
 	peer, err := unix.GetsockoptUcred(0, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
-		return os.NewSyscallError("getsockopt SO_PEERCRED", err)
+		return 0, os.NewSyscallError("getsockopt SO_PEERCRED", err)
 	}
-	if int(peer.Pid) != os.Getppid() || int(peer.Uid) != os.Geteuid() {
-		return fmt.Errorf("process %d of user %d is not the one that started this", peer.Pid, peer.Uid)
+	if pid = int(peer.Pid); !startedBy(pid) || int(peer.Uid) != os.Geteuid() {
+		return 0, fmt.Errorf("process %d of user %d is not the one that started this", pid, peer.Uid)
 	}
 	fd, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 10)
 	if err != nil {
-		return os.NewSyscallError("fcntl", err)
+		return 0, os.NewSyscallError("fcntl", err)
 	}
 	null, err := os.Open(os.DevNull)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { _ = null.Close() }()
 	if err := unix.Dup3(int(null.Fd()), 0, 0); err != nil {
-		return os.NewSyscallError("dup3", err)
+		return 0, os.NewSyscallError("dup3", err)
 	}
 	s.channel, err = newChannel(os.NewFile(uintptr(fd), "predecessor"))
-	return err
+	return pid, err
 }
 
 // receiveWelcome receives all that there is to begin with.

@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -168,9 +169,7 @@ func TestUpgradeNotifiesTheServiceManager(t *testing.T) {
 	for range 2 {
 		want = append(want, fmt.Sprintf("MAINPID=%d", s.mustUpgrade().Result.NewPID), "READY=1")
 		s.onlyProcess()
-		if got := m.heard(first); !slices.Equal(got, want) {
-			t.Errorf("got %q, want %q", got, want)
-		}
+		testcaddy.Eventually(t, fmt.Sprintf("the manager hears %q", want), func() bool { return slices.Equal(m.heard(first), want) })
 	}
 	last := s.onlyProcess()
 	if err := syscall.Kill(last, syscall.SIGTERM); err != nil {
@@ -364,12 +363,21 @@ func TestUpgradeUnderSystemd(t *testing.T) {
 	if third := wants(version); third == first || third == second {
 		t.Errorf("process %s serves after %s and %s", third, first, second)
 	}
+	// systemd waits for the process that has taken over, and so for its requests
+	resp, err := client.Get(s.url() + "/slow?d=1s&flush=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
 	sd.must("stop", "caddy")
+	if _, err := io.ReadAll(resp.Body); err != nil {
+		t.Errorf("the request that was running at the stop: %v", err)
+	}
 	if got := sd.must("show", "caddy.service", "-p", "Result,ActiveState", "--value"); got != "success\ninactive" {
 		t.Errorf("after the stop it is %q (%s)", got, sd.must("show", "caddy.service", "-p", "ExecMainCode,ExecMainStatus,ExecMainPID"))
 	}
-	if resp, err := http.Get(s.url()); err == nil {
-		_ = resp.Body.Close()
+	if again, err := http.Get(s.url()); err == nil {
+		_ = again.Body.Close()
 		t.Error("somebody still answers")
 	}
 }

@@ -92,6 +92,9 @@ func buildUpgrade(app *ginbridge.App, r *gin.Engine) error {
 		if name := c.Query("name"); name != "" {
 			println("fault: serving", name)
 		}
+		if c.Query("flush") != "" { // the client wants to know that it has begun
+			c.Writer.Flush()
+		}
 		time.Sleep(d)
 		c.String(http.StatusOK, fault.Version)
 	})
