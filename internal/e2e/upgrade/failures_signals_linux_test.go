@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -84,7 +85,27 @@ func TestUpgradeSuccessorDies(t *testing.T) {
 		s.check(<-result, 3, "the new process has ended (signal: killed)")
 		s.servesOn(pid)
 	})
+	s.recovers()
 	l.finish()
+}
+
+// recovers ends long probations, and checks that the process that is left is
+// unharmed.
+func (s *service) recovers() {
+	s.t.Helper()
+	file := filepath.Join(s.dir, "Caddyfile")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	short := strings.Replace(string(text), "probation 5m", "probation 100ms", 1)
+	if err := os.WriteFile(file, []byte(short), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	if status, text := s.load(); status != http.StatusOK {
+		s.t.Errorf("load: %d %s", status, text)
+	}
+	s.unharmed(s.onlyProcess())
 }
 
 // servesOn is unharmed without another upgrade.
@@ -131,6 +152,7 @@ func TestUpgradeTermToSuccessor(t *testing.T) {
 		}
 		s.servesOn(pid)
 	})
+	s.recovers()
 	l.finish()
 }
 
@@ -209,14 +231,19 @@ func TestUpgradePredecessorDiesInProbation(t *testing.T) {
 	pid := s.onlyProcess()
 	result, successor := s.serving()
 	l := newConnected(t, s)
+	admin := s.watchAdmin(2)
 	s.signal(pid, syscall.SIGKILL)
 	if got := <-result; got.code == 0 {
 		t.Errorf("got %+v", got)
 	}
 	s.awaitText(0, "the process before this one has died; this one goes on")
+	if answered := admin(); !slices.Equal(answered, []int{successor}) {
+		t.Errorf("processes %v answered the admin API, want %d", answered, successor)
+	}
 	s.servesOn(successor)
+	s.recovers()
 	l.finish()
-	s.signal(successor, syscall.SIGTERM)
+	s.signal(s.onlyProcess(), syscall.SIGTERM)
 	s.gone()
 	s.wantPID(0)
 }
@@ -231,6 +258,7 @@ func TestUpgradePredecessorEndsWhileDraining(t *testing.T) {
 			pid := s.onlyProcess()
 			l := newLoad(t, s)
 			stream := s.stream(t)
+			admin := s.watchAdmin(2)
 			s.deploy("")
 			s.begin()
 			s.awaitText(0, "the new process has taken over")
@@ -245,9 +273,13 @@ func TestUpgradePredecessorEndsWhileDraining(t *testing.T) {
 					t.Error("the stream goes on")
 				}
 			}
+			if answered := admin(); !slices.Equal(answered, []int{pid, successor}) {
+				t.Errorf("processes %v answered the admin API, want %d and %d", answered, pid, successor)
+			}
 			s.servesOn(successor)
+			s.unharmed(successor)
 			connected.finish()
-			s.signal(successor, syscall.SIGTERM)
+			s.signal(s.onlyProcess(), syscall.SIGTERM)
 			s.gone()
 			s.wantPID(0)
 		})

@@ -77,6 +77,7 @@ func countConns(client *http.Client, n *atomic.Int32) {
 }
 
 func (l *load) run(client *http.Client, url, protocol string, post bool, pause time.Duration) {
+	defer client.CloseIdleConnections()
 	for n := 0; ; n++ {
 		select {
 		case <-l.stop:
@@ -118,8 +119,10 @@ func exchange(client *http.Client, url string, post bool, n int) error {
 }
 
 // end ends the clients. Those that keep their connections without TLS must not have
-// needed others, but for one or two: now and then Go's client opens one more, although
-// none was closed, which cmd/reloadstorm makes sure of with clients of its own.
+// needed others, but for one or two: Go's client leaves a connection if its own
+// goroutine has not told within 50 ms of the answer that the request is written
+// (maxWriteWaitBeforeConnReuse in net/http), as may be on a busy machine. That none is
+// closed by the server cmd/reloadstorm counts, with clients of its own.
 func (l *load) end() {
 	l.t.Helper()
 	close(l.stop)

@@ -140,7 +140,8 @@ func TestUpgradeAdminEndpoint(t *testing.T) {
 // watchAdmin asks the admin endpoint, from several clients without a pause, which
 // process it belongs to. The function it returns ends that, and returns the
 // processes in the order in which they came. It is an error if none answers, or if
-// one does again after another.
+// one does again after another. (No configuration may be loaded meanwhile: Caddy
+// then loses requests of its admin API.)
 func (s *service) watchAdmin(clients int) (end func() []int) {
 	s.t.Helper()
 	stop := make(chan struct{})
