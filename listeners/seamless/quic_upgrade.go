@@ -32,6 +32,14 @@ func GivePackets() error { return fronts.steer((*steer.PacketGroup).Give) }
 // DetachPackets undoes KeepPackets and GivePackets, when the successor is gone.
 func DetachPackets() error { return fronts.steer((*steer.PacketGroup).Detach) }
 
+// PacketAddrs returns the local addresses of the sockets of HTTP/3 of all fronts.
+func PacketAddrs() (addrs []string) {
+	for _, socket := range fronts.quicSockets() {
+		addrs = append(addrs, socket.conn.LocalAddr().String())
+	}
+	return addrs
+}
+
 // steer does something with the sockets of all fronts.
 func (r *registry) steer(do func(*steer.PacketGroup) error) error {
 	var errs []error

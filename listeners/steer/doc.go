@@ -6,7 +6,8 @@
 // group of the kernel's. It numbers them in the order in which they joined,
 // from 0, and by default chooses one by the hash of the packet's addresses. A
 // classic BPF program on the group chooses instead: [Group] has one for
-// listening TCP sockets, [PacketGroup] one for UDP sockets that carry QUIC.
+// listening TCP sockets, [PacketGroup] one for UDP sockets that carry QUIC with marked
+// connection IDs, [Held] one for other UDP sockets.
 //
 // # What a program does when sockets come and go
 //

@@ -41,7 +41,9 @@ func (g *PacketGroup) Keep() error {
 			if err := alone(fd); err != nil {
 				return err
 			}
-			if err := g.share(fd); err != nil {
+			touched, err := share(fd, g.program(oldest))
+			g.touched = g.touched || touched
+			if err != nil {
 				return err
 			}
 			g.first = true
@@ -77,21 +79,21 @@ func (g *PacketGroup) Detach() error {
 	})
 }
 
-// share lets a successor's socket join. One that was bound without
-// SO_REUSEPORT is in no group: the kernel makes one when another joins.
-func (g *PacketGroup) share(fd int) error {
+// share lets a successor's socket join the group of one. One that was bound without
+// SO_REUSEPORT is in no group: the kernel makes one when another joins, and the
+// program chooses from the first moment. It reports whether that was so.
+func share(fd int, program []bpf.Instruction) (touched bool, err error) {
 	shares, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT)
 	if err != nil {
-		return os.NewSyscallError("getsockopt SO_REUSEPORT", err)
+		return false, os.NewSyscallError("getsockopt SO_REUSEPORT", err)
 	}
 	if shares != 0 {
-		return nil
+		return false, nil
 	}
-	g.touched = true
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
-		return os.NewSyscallError("setsockopt SO_REUSEPORT", err)
+		return false, os.NewSyscallError("setsockopt SO_REUSEPORT", err)
 	}
-	return besides(fd, func(int) error { return attach(fd, g.program(oldest)) })
+	return true, besides(fd, func(int) error { return attach(fd, program) })
 }
 
 // program sends packets with a connection ID of ours to the process that has

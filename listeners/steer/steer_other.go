@@ -59,3 +59,19 @@ func (*PacketGroup) Give() error { return errUnsupported }
 
 // Detach fails on this system.
 func (*PacketGroup) Detach() error { return errUnsupported }
+
+// Held is a UDP socket that gets all packets of its address. There is none on this
+// system.
+type Held struct{}
+
+// Hold fails on this system.
+func Hold(func(addr net.Addr, shares bool) bool) ([]*Held, error) { return nil, errUnsupported }
+
+// Addr returns nil.
+func (*Held) Addr() net.Addr { return nil }
+
+// Free fails on this system.
+func (*Held) Free() error { return errUnsupported }
+
+// Close does nothing.
+func (*Held) Close() error { return nil }

@@ -34,6 +34,12 @@ func (u *upgrade) rollBack() {
 	if err := seamless.DetachPackets(); err != nil {
 		logger().Warn("keeping HTTP/3 connections", zap.Error(err))
 	}
+	for _, h := range u.held {
+		if err := h.Free(); err != nil {
+			logger().Warn("keeping HTTP/3 connections", zap.Error(err))
+		}
+		_ = h.Close()
+	}
 	u.close()
 }
 
@@ -65,6 +71,9 @@ func (u *upgrade) finish() {
 			}
 		}
 		_ = g.Close()
+	}
+	for _, h := range u.held {
+		_ = h.Close() // its socket stays until this process has closed its own
 	}
 	u.say(Event{Step: StepReleased})
 	logger().Info("the new process has taken over; this one drains", zap.Int("pid", u.child.pid()), zap.String("version", u.child.version))

@@ -37,7 +37,39 @@ func (u *upgrade) hold() error {
 	if err := seamless.KeepPackets(); err != nil {
 		return fmt.Errorf("keeping HTTP/3 connections: %w", err)
 	}
+	if err := u.holdPackets(); err != nil {
+		return fmt.Errorf("keeping HTTP/3 connections: %w", err)
+	}
 	return u.admin.prepare()
+}
+
+// holdPackets keeps the HTTP/3 of Caddy itself here until this process ends: the
+// successor has sockets of its own, but cannot know these connections. They are
+// the UDP sockets on ports on which the process listens for TCP too, and those with
+// SO_REUSEPORT, as Caddy sets it.
+func (u *upgrade) holdPackets() error {
+	ports := make(map[string]bool)
+	for _, g := range u.groups {
+		ports[port(g.Addr().String())] = true
+	}
+	for _, s := range listeners.Sockets() {
+		ports[port(s.Bound)] = true
+	}
+	steered := seamless.PacketAddrs()
+	var err error
+	u.held, err = steer.Hold(func(addr net.Addr, shares bool) bool {
+		return (shares || ports[port(addr.String())]) && !slices.Contains(steered, addr.String())
+	})
+	for _, h := range u.held {
+		u.result.Warnings = append(u.result.Warnings, fmt.Sprintf("HTTP/3 on udp/%s stays with the old process until that has ended, when its connections are closed; `seamless { h3 }` hands it over", h.Addr()))
+	}
+	return err
+}
+
+// port returns the port of an address, or "".
+func port(address string) string {
+	_, port, _ := net.SplitHostPort(address)
+	return port
 }
 
 // prove starts the successor and has it serve until it has proven itself.

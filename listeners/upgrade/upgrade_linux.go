@@ -25,6 +25,7 @@ type upgrade struct {
 	child  *child
 	groups []*steer.Group // of Caddy's own TCP listeners
 	front  *steer.Group   // of the admin endpoint, if that has one
+	held   []*steer.Held  // of HTTP/3 that nobody can divide
 	plain  []string
 	result Result
 

@@ -50,6 +50,7 @@ type config struct {
 	gin      string // in the global option gin
 	global   string // further global options
 	seamless string // in the listener wrapper
+	servers  string // default: protocols h1 h2
 	sites    string // default: the app upgrade-main at $PORT and $DIR/app.sock
 	args     []string
 	env      []string
@@ -139,8 +140,12 @@ func (s *service) expand(c config) string {
 	if gin == "" {
 		gin = "upgrade {\nprobation 300ms\ndrain 5s\n}"
 	}
+	servers := c.servers
+	if servers == "" {
+		servers = "protocols h1 h2"
+	}
 	text := "{\nadmin " + s.admin + "\nskip_install_trust\nstorage file_system $DIR/storage\nhttp_port $PORT\nhttps_port $TLS\nauto_https disable_redirects\n" +
-		"servers {\nlistener_wrappers {\nseamless {\n" + c.seamless + "\n}\n}\nprotocols h1 h2\n}\ngin {\n" + gin + "\n}\n" + c.global + "\n}\n" + sites
+		"servers {\nlistener_wrappers {\nseamless {\n" + c.seamless + "\n}\n}\n" + servers + "\n}\ngin {\n" + gin + "\n}\n" + c.global + "\n}\n" + sites
 	return strings.NewReplacer("$PORT", strconv.Itoa(s.port), "$TLS", strconv.Itoa(s.tlsPort), "$DIR", s.dir).Replace(text)
 }
 
