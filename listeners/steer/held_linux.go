@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
-	"strconv"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -24,48 +22,27 @@ type Held struct {
 // Hold finds the UDP sockets of this process that are bound, not connected, and
 // match, by their local address, a [*net.UDPAddr], and whether they have
 // SO_REUSEPORT. A successor can open one of its own then, and gets packets when
-// this process has closed its. What is returned must be closed.
+// this process has closed its. What is returned must be closed, also after an error.
 func Hold(match func(addr net.Addr, shares bool) bool) ([]*Held, error) {
-	names, err := descriptors()
-	if err != nil {
-		return nil, err
-	}
+	program := []bpf.Instruction{bpf.RetConstant{Val: oldest}}
 	var all []*Held
-	var inodes []uint64
-	for _, name := range names {
-		n, err := strconv.Atoi(name)
-		if err != nil || !receivesPackets(n) {
-			continue
+	err := each(receivesPackets, func(fd int, at *net.TCPAddr) (bool, error) {
+		addr := &net.UDPAddr{IP: at.IP, Port: at.Port, Zone: at.Zone}
+		shares, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT)
+		if err != nil || !match(addr, shares != 0) {
+			return false, os.NewSyscallError("getsockopt SO_REUSEPORT", err)
 		}
-		fd, err := unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 0)
-		if errors.Is(err, unix.EBADF) {
-			continue // closed since
-		}
-		if err != nil {
-			return all, os.NewSyscallError("fcntl", err)
-		}
-		h := &Held{fd: fd}
-		var stat unix.Stat_t
-		shares, optErr := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT)
-		// the number may stand for another file by now
-		if to := localAddr(fd); optErr == nil && to != nil && receivesPackets(fd) && unix.Fstat(fd, &stat) == nil && !slices.Contains(inodes, stat.Ino) {
-			h.addr = &net.UDPAddr{IP: to.IP, Port: to.Port, Zone: to.Zone}
-		}
-		if h.addr == nil || !match(h.addr, shares != 0) {
-			_ = h.Close()
-			continue
-		}
-		inodes = append(inodes, stat.Ino)
+		h := &Held{fd: fd, addr: addr}
 		all = append(all, h)
-		program := []bpf.Instruction{bpf.RetConstant{Val: oldest}}
 		if h.touched, err = share(fd, program); err == nil {
 			err = attach(fd, program)
 		}
 		if err != nil {
-			return all, fmt.Errorf("keeping packets of udp/%s: %w", h.addr, err)
+			return true, fmt.Errorf("keeping packets of udp/%s: %w", addr, err)
 		}
-	}
-	return all, nil
+		return true, nil
+	})
+	return all, err
 }
 
 // Addr returns the address, a [*net.UDPAddr].

@@ -47,15 +47,33 @@ func duplicate(groups []*Group) net.Addr {
 
 // own is Own at this moment.
 func own(match func(net.Addr) bool) ([]*Group, error) {
+	var groups []*Group
+	err := each(shares, func(fd int, addr *net.TCPAddr) (bool, error) {
+		if !match(addr) {
+			return false, nil
+		}
+		groups = append(groups, &Group{fd: fd, addr: addr})
+		return true, nil
+	})
+	if err != nil {
+		return nil, errors.Join(err, closeAll(groups))
+	}
+	return groups, nil
+}
+
+// each calls a function for the sockets of this process that are of a kind, with a
+// duplicate, and their local address, until that fails. A socket counts once,
+// however many descriptors it has. The function reports whether it keeps the
+// duplicate.
+func each(kind func(fd int) bool, use func(fd int, addr *net.TCPAddr) (kept bool, err error)) error {
 	names, err := descriptors()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var groups []*Group
 	var inodes []uint64
 	for _, name := range names {
 		n, err := strconv.Atoi(name)
-		if err != nil || !shares(n) {
+		if err != nil || !kind(n) {
 			continue
 		}
 		fd, err := unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 0)
@@ -63,19 +81,23 @@ func own(match func(net.Addr) bool) ([]*Group, error) {
 			continue // closed since
 		}
 		if err != nil {
-			return nil, errors.Join(os.NewSyscallError("fcntl", err), closeAll(groups))
+			return os.NewSyscallError("fcntl", err)
 		}
+		kept := false
 		var stat unix.Stat_t
-		addr := localAddr(fd)
 		// the number may stand for another file by now
-		if !shares(fd) || addr == nil || unix.Fstat(fd, &stat) != nil || slices.Contains(inodes, stat.Ino) || !match(addr) {
-			_ = unix.Close(fd)
-			continue
+		if addr := localAddr(fd); addr != nil && kind(fd) && unix.Fstat(fd, &stat) == nil && !slices.Contains(inodes, stat.Ino) {
+			inodes = append(inodes, stat.Ino)
+			kept, err = use(fd, addr)
 		}
-		inodes = append(inodes, stat.Ino)
-		groups = append(groups, &Group{fd: fd, addr: addr})
+		if !kept {
+			_ = unix.Close(fd)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return groups, nil
+	return nil
 }
 
 // descriptors returns the numbers of the open descriptors.
