@@ -4,11 +4,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"runtime"
-	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/net/http2"
 )
@@ -34,27 +31,7 @@ func BenchmarkHTTP2(b *testing.B) {
 					do[i] = func() { goAwayGet(b, client, s.url("/"), clients) }
 					do[i]()
 				}
-				var ratios []float64
-				var allocs [2]uint64
-				for i := range b.N {
-					var took [2]time.Duration
-					for j := range 2 {
-						k := (i + j) % 2 // neither is always the one after the other
-						var before, after runtime.MemStats
-						runtime.ReadMemStats(&before)
-						start := time.Now()
-						do[k]()
-						took[k] = time.Since(start)
-						runtime.ReadMemStats(&after)
-						allocs[k] += after.Mallocs - before.Mallocs
-					}
-					ratios = append(ratios, float64(took[1])/float64(took[0]))
-				}
-				slices.Sort(ratios)
-				b.ReportMetric(ratios[len(ratios)/2], "ratio")
-				b.ReportMetric(float64(allocs[0])/float64(goAwayGets*b.N), "allocs/request")
-				b.ReportMetric(float64(allocs[1])/float64(goAwayGets*b.N), "allocs-alone/request")
-				b.ReportMetric(0, "ns/op")
+				compare(b, goAwayGets, "allocs-alone/request", do[0], do[1])
 			})
 		}
 	}
