@@ -2,14 +2,9 @@ package seamless
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"strings"
@@ -23,6 +18,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 	"golang.org/x/sys/unix"
 
+	"github.com/caddy-gin/caddy-gin/internal/testcaddy"
 	"github.com/caddy-gin/caddy-gin/listeners/steer"
 )
 
@@ -85,31 +81,11 @@ func (p *quicProcess) leave() {
 	p.socket.drain(ctx)
 }
 
-func quicCertificate(t *testing.T) (server, client *tls.Config) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), IPAddresses: []net.IP{{127, 0, 0, 1}}, NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(parsed)
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, &tls.Config{RootCAs: roots}
-}
-
 // Each process leaves when its successor has new connections, under requests
 // over connections that last and over new ones.
 func TestHTTP3SuccessorsLoseNoRequest(t *testing.T) {
 	t.Parallel()
-	server, client := quicCertificate(t)
+	server, client := testcaddy.Certificate(t)
 	now := newQUICProcess(t, server, "127.0.0.1:0", 0)
 	at := now.socket.conn.LocalAddr().String()
 	stop := make(chan struct{})

@@ -2,14 +2,9 @@ package steer
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"strings"
@@ -20,6 +15,8 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+
+	"github.com/caddy-gin/caddy-gin/internal/testcaddy"
 )
 
 // serveHTTP3 answers requests with a text until the end of the test.
@@ -40,28 +37,6 @@ func serveHTTP3(t testing.TB, config *tls.Config, conn net.PacketConn, generator
 		_ = listener.Close()
 		_ = transport.Close()
 	})
-}
-
-// certificate returns a server's configuration and a client's.
-func certificate(t testing.TB) (server, client *tls.Config) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), IPAddresses: []net.IP{{127, 0, 0, 1}}, NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(parsed)
-	server = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
-	return server, &tls.Config{RootCAs: roots}
 }
 
 // post sends a body that cannot be sent twice, and returns the answer.
@@ -85,7 +60,7 @@ func post(client http.RoundTripper, address string) (string, error) {
 // one socket and the other in turn.
 func TestSwitchingUnderLoadLosesNoRequest(t *testing.T) {
 	t.Parallel()
-	server, client := certificate(t)
+	server, client := testcaddy.Certificate(t)
 	first := udpSocket(t, "127.0.0.1:0", false)
 	at := first.LocalAddr().String()
 	serveHTTP3(t, server, first, ConnectionIDs(0), "first")
@@ -168,7 +143,7 @@ func TestSwitchingUnderLoadLosesNoRequest(t *testing.T) {
 }
 
 func BenchmarkRequest(b *testing.B) {
-	server, client := certificate(b)
+	server, client := testcaddy.Certificate(b)
 	for name, generator := range map[string]quic.ConnectionIDGenerator{"default": nil, "marked": ConnectionIDs(1)} {
 		b.Run(name, func(b *testing.B) {
 			conn, err := net.ListenPacket("udp", "127.0.0.1:0")
