@@ -33,14 +33,7 @@ func (s *slot) present(r *http.Request) *http.Request {
 		r.Body = http.NoBody // as net/http had it before Caddy wrapped it
 	}
 	s.body = trackBody(r)
-	trusted, _ := s.vars[caddyhttp.TrustedProxyVarKey].(bool)
-	if !trusted {
-		for _, name := range forgeable {
-			if _, sent := r.Header[name]; sent { //nolint:staticcheck // a delete that finds nothing takes longer than a look-up
-				delete(r.Header, name)
-			}
-		}
-	}
+	trusted := s.forgetForged(r.Header)
 	ctx := s.ctx
 	if ip, _ := s.vars[caddyhttp.ClientIPVarKey].(string); ip != "" && ip != "@" {
 		if s.ip == nil || s.ip[0] != ip {
@@ -85,6 +78,21 @@ func (s *slot) present(r *http.Request) *http.Request {
 	own.request.URL = &own.url
 	own.request.RequestURI = requestURI
 	return &own.request
+}
+
+// forgetForged removes what the client may have forged. It reports whether there is
+// something of a proxy that Caddy trusts.
+func (s *slot) forgetForged(header http.Header) (trusted bool) {
+	for _, name := range forgeable {
+		if _, sent := header[name]; !sent { // a delete that finds nothing takes longer
+			continue
+		}
+		if trusted, _ = s.vars[caddyhttp.TrustedProxyVarKey].(bool); trusted {
+			return true
+		}
+		delete(header, name)
+	}
+	return false
 }
 
 // originalRequest returns the request as it was before Caddy's rewrites, which

@@ -13,11 +13,11 @@ import (
 
 // addPlaceholders makes {http.gin.app}, {http.gin.route},
 // {http.gin.param.NAME} and those of Options.Placeholder available, also after
-// the request has been served, when the slot serves another one. The route is
-// looked up when somebody asks, so that a request which nobody asks about pays
-// nothing for it.
-func (s *slot) addPlaceholders(ctx context.Context, repl *caddy.Replacer, method, path, rawPath string) {
-	if s.vars[slotVar] != nil {
+// the request has been served, when the slot serves another one. again tells that
+// the request has been in an app before. The route is looked up when somebody asks,
+// so that a request which nobody asks about pays nothing for it.
+func (s *slot) addPlaceholders(ctx context.Context, repl *caddy.Replacer, again bool, method, path, rawPath string) {
+	if again {
 		// another app had the request and failed; its function would be asked
 		// before a second one, but after what is set. What it says of
 		// Options.Placeholder holds for this app, too

@@ -94,11 +94,13 @@ func (m *Mount) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	}
 	s := m.slot(w, r)
 	s.vars, _ = r.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
-	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		s.addPlaceholders(r.Context(), repl, r.Method, path, rawPath)
-	}
-	if s.vars != nil {
+	again := false
+	if known := len(s.vars); s.vars != nil {
 		s.vars[slotVar] = s
+		again = len(s.vars) == known
+	}
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		s.addPlaceholders(r.Context(), repl, again, r.Method, path, rawPath)
 	}
 	if m.opts.StreamCloseDelay > 0 {
 		var ctx context.Context
