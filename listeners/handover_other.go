@@ -23,3 +23,6 @@ func Possess() {}
 
 // Bequeath does nothing here.
 func Bequeath([]Target) {}
+
+// LentPackets returns nil here.
+func LentPackets() []string { return nil }

@@ -51,6 +51,17 @@ func HandOver() (*Handover, error) {
 	return h, nil
 }
 
+// LentPackets returns the local addresses of the UDP sockets that systemd passed: a
+// successor has the same sockets, not ones of its own.
+func LentPackets() (addrs []string) {
+	for _, l := range lentSockets() {
+		if l.target.Network == "udp" {
+			addrs = append(addrs, l.target.Addr.String())
+		}
+	}
+	return addrs
+}
+
 func duplicate(fd int, name string) (*os.File, error) {
 	fd, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {

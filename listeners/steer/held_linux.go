@@ -20,20 +20,20 @@ type Held struct {
 }
 
 // Hold finds the UDP sockets of this process that are bound, not connected, and
-// match, by their local address, a [*net.UDPAddr], and whether they have
-// SO_REUSEPORT. A successor can open one of its own then, and gets packets when
-// this process has closed its. What is returned must be closed, also after an error.
-func Hold(match func(addr net.Addr, shares bool) bool) ([]*Held, error) {
+// match by their local address, a [*net.UDPAddr]. A successor can open one of its
+// own then, and gets packets when this process has closed its. What is returned must
+// be closed, also after an error.
+func Hold(match func(net.Addr) bool) ([]*Held, error) {
 	program := []bpf.Instruction{bpf.RetConstant{Val: oldest}}
 	var all []*Held
 	err := each(receivesPackets, func(fd int, at *net.TCPAddr) (bool, error) {
 		addr := &net.UDPAddr{IP: at.IP, Port: at.Port, Zone: at.Zone}
-		shares, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT)
-		if err != nil || !match(addr, shares != 0) {
-			return false, os.NewSyscallError("getsockopt SO_REUSEPORT", err)
+		if !match(addr) {
+			return false, nil
 		}
 		h := &Held{fd: fd, addr: addr}
 		all = append(all, h)
+		var err error
 		if h.touched, err = share(fd, program); err == nil {
 			err = attach(fd, program)
 		}

@@ -65,7 +65,7 @@ func (*PacketGroup) Detach() error { return errUnsupported }
 type Held struct{}
 
 // Hold fails on this system.
-func Hold(func(addr net.Addr, shares bool) bool) ([]*Held, error) { return nil, errUnsupported }
+func Hold(func(net.Addr) bool) ([]*Held, error) { return nil, errUnsupported }
 
 // Addr returns nil.
 func (*Held) Addr() net.Addr { return nil }

@@ -45,8 +45,7 @@ func (u *upgrade) hold() error {
 
 // holdPackets keeps the HTTP/3 of Caddy itself here until this process ends: the
 // successor has sockets of its own, but cannot know these connections. They are
-// the UDP sockets on ports on which the process listens for TCP too, and those with
-// SO_REUSEPORT, as Caddy sets it.
+// the UDP sockets on ports on which the process listens for TCP too.
 func (u *upgrade) holdPackets() error {
 	ports := make(map[string]bool)
 	for _, g := range u.groups {
@@ -55,10 +54,10 @@ func (u *upgrade) holdPackets() error {
 	for _, s := range listeners.Sockets() {
 		ports[port(s.Bound)] = true
 	}
-	steered := seamless.PacketAddrs()
+	others := append(seamless.PacketAddrs(), listeners.LentPackets()...)
 	var err error
-	u.held, err = steer.Hold(func(addr net.Addr, shares bool) bool {
-		return (shares || ports[port(addr.String())]) && !slices.Contains(steered, addr.String())
+	u.held, err = steer.Hold(func(addr net.Addr) bool {
+		return ports[port(addr.String())] && !slices.Contains(others, addr.String())
 	})
 	for _, h := range u.held {
 		u.result.Warnings = append(u.result.Warnings, fmt.Sprintf("HTTP/3 on udp/%s stays with the old process until that has ended, when its connections are closed; `seamless { h3 }` hands it over", h.Addr()))
