@@ -16,12 +16,19 @@ import (
 // that it has on an address, as a reload of Caddy has for a moment.
 const settling = 2 * time.Second
 
-// alone waits until a socket is the only one of its group.
+// alone waits until a socket is the only one of its group. It looks twice: the kernel
+// tells of its sockets in parts, and leaves one out if others are closed in between.
 func alone(fd int) error {
 	for deadline := time.Now().Add(settling); ; time.Sleep(5 * time.Millisecond) {
-		inodes, err := members(fd)
-		if err != nil {
-			return fmt.Errorf("looking for other sockets on the address: %w", err)
+		var inodes []string
+		for range 2 {
+			found, err := members(fd)
+			if err != nil {
+				return fmt.Errorf("looking for other sockets on the address: %w", err)
+			}
+			if len(found) >= len(inodes) {
+				inodes = found
+			}
 		}
 		if len(inodes) <= 1 {
 			return nil

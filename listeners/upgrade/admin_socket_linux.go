@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -60,6 +61,9 @@ func openAdminSocket(address string) *adminSocket {
 		s.discard()
 		return nil
 	}
+	if _, err := os.Lstat(s.path); err != nil {
+		_ = os.Rename(s.own, s.path) // Caddy changes the mode of what is there
+	}
 	return s
 }
 
@@ -81,7 +85,7 @@ func (s *adminSocket) publish() error {
 	if s == nil {
 		return nil
 	}
-	if err := os.Rename(s.own, s.path); err != nil {
+	if err := os.Rename(s.own, s.path); err != nil && !errors.Is(err, os.ErrNotExist) { // that has happened already
 		return fmt.Errorf("taking over the admin socket: %w", err)
 	}
 	return s.listener.Close() // Caddy has it still
