@@ -20,32 +20,48 @@ type Listener struct {
 	conns   chan accepted
 }
 
-// accepted is the result of an Accept.
+// accepted is the result of an Accept of one socket.
 type accepted struct {
-	conn net.Conn
-	err  error
+	socket *socket
+	conn   net.Conn
+	err    error
 }
 
+// giveBack leaves the connection to another configuration.
+func (a accepted) giveBack() { sockets.giveBack(a.socket, unwrap(a.conn)) }
+
 // Accept waits for a connection. After Close, the error is [net.ErrClosed].
+//
+// It is as well once the configuration is over, be it replaced or refused: a
+// load has returned by then, but not waited for the goroutines in which Caddy
+// closes the listeners of its HTTP servers.
 func (l *Listener) Accept() (net.Conn, error) {
-	conn, err := l.next()
-	if counted, ok := conn.(interface{ served() }); ok {
+	a := l.next()
+	if a.err != nil {
+		return nil, a.err
+	}
+	if isClosed(l.req.config) {
+		_ = l.Close()
+		a.giveBack()
+		return nil, l.closed()
+	}
+	if counted, ok := a.conn.(interface{ served() }); ok {
 		counted.served()
 	}
-	return conn, err
+	return a.conn, nil
 }
 
 // next waits for a connection of any socket.
-func (l *Listener) next() (net.Conn, error) {
+func (l *Listener) next() accepted {
 	if len(l.handles) == 1 {
 		return l.accept(l.handles[0])
 	}
 	l.serving.Do(l.serve)
 	select {
 	case a := <-l.conns:
-		return a.conn, a.err
+		return a
 	case <-l.done:
-		return nil, l.closed()
+		return accepted{err: l.closed()}
 	}
 }
 
@@ -55,12 +71,12 @@ func (l *Listener) serve() {
 	for _, h := range l.handles {
 		go func() {
 			for {
-				conn, err := l.accept(h)
+				a := l.accept(h)
 				select {
-				case l.conns <- accepted{conn, err}:
+				case l.conns <- a:
 				case <-l.done:
-					if err == nil {
-						sockets.giveBack(h.socket, unwrap(conn))
+					if a.err == nil {
+						a.giveBack()
 					}
 					return
 				}
@@ -70,27 +86,27 @@ func (l *Listener) serve() {
 }
 
 // accept accepts from one socket, within the limit.
-func (l *Listener) accept(h *handle) (net.Conn, error) {
+func (l *Listener) accept(h *handle) accepted {
 	if !h.tally.await(l.done) {
-		return nil, l.closed()
+		return accepted{err: l.closed()}
 	}
 	conn, err := h.accept(l.done)
 	if err != nil {
 		if isClosed(l.done) {
 			err = l.closed()
 		}
-		return nil, err
+		return accepted{err: err}
 	}
 	if !h.tally.count(l.done) {
 		sockets.giveBack(h.socket, conn)
-		return nil, l.closed()
+		return accepted{err: l.closed()}
 	}
 	if l.keepAlive != nil {
 		if conn, ok := conn.(*net.TCPConn); ok {
 			l.keepAlive(conn)
 		}
 	}
-	return h.tally.wrap(conn), nil
+	return accepted{socket: h.socket, conn: h.tally.wrap(conn)}
 }
 
 // closed is the error of a closed listener.
@@ -98,15 +114,14 @@ func (l *Listener) closed() error {
 	return &net.OpError{Op: "accept", Net: l.Addr().Network(), Addr: l.Addr(), Err: net.ErrClosed}
 }
 
-// Close ends Accept and gives the sockets up.
+// Close ends Accept and gives the sockets up. It returns nil, also when called
+// again.
 func (l *Listener) Close() error {
-	err := net.ErrClosed
 	l.closing.Do(func() {
-		err = nil
 		close(l.done)
 		sockets.leave(l)
 	})
-	return err
+	return nil
 }
 
 // Addr returns the address of the first socket.

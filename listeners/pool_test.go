@@ -1,6 +1,7 @@
 package listeners
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -12,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
 )
 
 // poolChange is a change of an address from one configuration to the next.
@@ -93,6 +96,35 @@ func TestWhatAFailedLoadTookGoesBackToTheConfigurationBefore(t *testing.T) {
 			go poolEcho(first, &accepted)
 			poolAnswered(t, conns)
 			poolAnswered(t, poolSend(t, dial, 10))
+		})
+	}
+}
+
+// Caddy closes the listeners of a configuration that was refused or replaced
+// in goroutines that a load does not wait for; what connects after the load is
+// for the configuration that is valid then.
+func TestAConfigurationThatIsOverAcceptsNothing(t *testing.T) {
+	t.Parallel()
+	for _, change := range poolChanges {
+		t.Run(change.name, func(t *testing.T) {
+			t.Parallel()
+			first, to, dial := change.begin(t)
+			ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+			defer cancel()
+			second := poolOpen(t, ctx, to)
+			var valid, over atomic.Int64
+			go poolEcho(first, &valid)
+			go poolEcho(second, &over)
+			poolAnswered(t, poolSend(t, dial, 30))
+			before := over.Load()
+			cancel()
+			poolAnswered(t, poolSend(t, dial, 30))
+			if after := over.Load(); after != before {
+				t.Errorf("%d connections were accepted", after-before)
+			}
+			if all := valid.Load() + over.Load(); all != 60 {
+				t.Errorf("%d connections were accepted, want 60", all)
+			}
 		})
 	}
 }

@@ -163,15 +163,7 @@ func TestSeamlessWrapperComesAndGoes(t *testing.T) {
 			} else {
 				c.wantEnd(t)
 			}
-			testcaddy.Eventually(t, "Caddy's own server", func() bool {
-				other, err := c.at.dial()
-				if err != nil {
-					return false
-				}
-				defer other.Close()
-				answer, err := other.get("/value")
-				return err == nil && answer.body == value+"0"
-			})
+			c.at.mustDial(t).wantKept(t, "/value", value+"0") // Caddy's own server
 		}
 	}
 }
