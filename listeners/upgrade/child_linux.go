@@ -28,6 +28,7 @@ type child struct {
 	given   chan struct{} // closed when the upgrade was given up
 
 	committed atomic.Bool   // it may have clients
+	charged   atomic.Bool   // it may have been put in charge: its words go to the log by themselves
 	grace     time.Duration // how long it may serve them when it is ended
 
 	mu    sync.Mutex
@@ -121,7 +122,7 @@ func (c *child) await(want kind, within time.Duration) (message, error) {
 		}
 		return in.message, nil
 	case <-timer.C:
-		return message{}, fmt.Errorf("the new process did not say %q within %v%s", want, within.Round(time.Millisecond), c.words.quote())
+		return message{}, fmt.Errorf("the new process did not say %q within %v%s", want, within.Round(time.Millisecond), c.lastWords())
 	}
 }
 
@@ -152,10 +153,22 @@ func (c *child) ended() error {
 		if c.cmd.ProcessState != nil { // only its parent learns
 			how = fmt.Sprintf(" (%v)", c.cmd.ProcessState)
 		}
-		return fmt.Errorf("the new process has ended%s%s", how, c.words.quote())
+		return fmt.Errorf("the new process has ended%s%s", how, c.lastWords())
 	case <-time.After(patience):
-		return fmt.Errorf("the new process has closed the channel%s", c.words.quote())
+		return fmt.Errorf("the new process has closed the channel%s", c.lastWords())
 	}
+}
+
+// lastWords tells what the successor printed at last, as the end of a sentence.
+func (c *child) lastWords() string {
+	words := c.words.last()
+	switch {
+	case words != "":
+		return "; its last words: " + words
+	case c.charged.Load():
+		return "; its last words are in the log"
+	}
+	return ", and printed no error"
 }
 
 // end ends the successor. If it may have clients, it gets some time for them. Safe
@@ -238,8 +251,8 @@ func (t *tail) Write(p []byte) (int, error) {
 	return t.to.Write(p)
 }
 
-// quote returns the last lines that look like errors, or the last ones.
-func (t *tail) quote() string {
+// last returns the last line that is not one of a log, or in one an error.
+func (t *tail) last() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	lines := strings.Split(strings.TrimSpace(string(t.text)), "\n")
@@ -253,8 +266,5 @@ func (t *tail) quote() string {
 			last = strings.TrimSuffix(entry.Msg+": "+entry.Error, ": ")
 		}
 	}
-	if last = strings.TrimSpace(strings.TrimPrefix(last, "Error: ")); last == "" {
-		return ", and printed nothing"
-	}
-	return "; its last words: " + last
+	return strings.TrimSpace(strings.TrimPrefix(last, "Error: "))
 }

@@ -126,6 +126,7 @@ func (u *upgrade) prove() error {
 	if !unproven.CompareAndSwap(u.child, nil) {
 		return errExiting
 	}
+	u.child.charged.Store(true)
 	if err := u.child.send(release, nil); err != nil {
 		return u.child.ended()
 	}

@@ -5,6 +5,7 @@ package fault
 
 import (
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -70,10 +71,14 @@ func init() {
 	}
 }
 
-// exitWhenOwning ends the process when its ID is in a file.
+// exitWhenOwning ends the process when its ID is in a file. There is one
+// processor, so that nobody hears that the old process is gone before.
 func exitWhenOwning(file string) {
 	want := strconv.Itoa(os.Getpid()) + "\n"
 	for {
+		if runtime.GOMAXPROCS(0) != 1 { // Caddy sets it as well
+			runtime.GOMAXPROCS(1)
+		}
 		if text, _ := os.ReadFile(file); string(text) == want {
 			println("fault: ending as the owner of the file")
 			os.Exit(7)
