@@ -2,7 +2,6 @@ package upgrade
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -32,7 +31,7 @@ var caddySocketsMu sync.Mutex
 // goroutine that handles messages, but for remove.
 type adminSocket struct {
 	path     string
-	own      string // its first name
+	own      string // its name until it is published
 	listener net.Listener
 	file     syscall.Stat_t
 }
@@ -61,8 +60,8 @@ func openAdminSocket(address string) *adminSocket {
 		s.discard()
 		return nil
 	}
-	if _, err := os.Lstat(s.path); err != nil {
-		_ = os.Rename(s.own, s.path) // Caddy changes the mode of what is there
+	if _, err := os.Lstat(s.path); err != nil && os.Rename(s.own, s.path) == nil {
+		s.own = s.path // Caddy changes the mode of what is there
 	}
 	return s
 }
@@ -85,7 +84,7 @@ func (s *adminSocket) publish() error {
 	if s == nil {
 		return nil
 	}
-	if err := os.Rename(s.own, s.path); err != nil && !errors.Is(err, os.ErrNotExist) { // that has happened already
+	if err := os.Rename(s.own, s.path); err != nil {
 		return fmt.Errorf("taking over the admin socket: %w", err)
 	}
 	return s.listener.Close() // Caddy has it still

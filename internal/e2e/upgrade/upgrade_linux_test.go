@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -197,8 +198,11 @@ func (s *service) adminPID(client *http.Client) (int, error) {
 		PID   int    `json:"pid"`
 		State string `json:"state"`
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&generations); err != nil || resp.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("%s: %w", resp.Status, err)
+	if resp.StatusCode != http.StatusOK {
+		return 0, errors.New(resp.Status)
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&generations); err != nil {
+		return 0, err
 	}
 	for _, g := range generations {
 		if g.State == "live" {
