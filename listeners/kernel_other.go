@@ -70,7 +70,7 @@ func (k *kernel) serve() {
 	for {
 		conn, err := k.ln.Accept()
 		select {
-		case k.conns <- accepted{conn, err}:
+		case k.conns <- accepted{conn: conn, err: err}:
 		case <-k.closed:
 			if err == nil {
 				_ = conn.Close()
