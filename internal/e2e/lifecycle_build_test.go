@@ -15,7 +15,7 @@ func TestBuildThatFailsKeepsTheRunningConfiguration(t *testing.T) {
 	t.Parallel()
 	hello := func(greeting, line string) testcaddy.Config {
 		return testcaddy.Config{Sites: "http://localhost:$HTTP {\n\tgin hello {\n\t\tconfig {\n\t\t\tgreeting " +
-			greeting + "\n\t\t\t" + line + "\n\t\t}\n\t}\n}\n"}
+			greeting + "\n\t\t\t" + line + "\n\t\t}\n\t}\n}\n"}.Strict()
 	}
 	s := testcaddy.Start(t, hello("good", ""))
 	client := testcaddy.Client(t, "http")

@@ -13,7 +13,7 @@ import (
 
 // lifeEngine is a configuration with an app of RegisterEngine.
 func lifeEngine(app string, options ...string) testcaddy.Config {
-	return testcaddy.Config{Sites: "http://localhost:$HTTP {\n\tgin " + app + " {\n\t\t" + strings.Join(options, "\n\t\t") + "\n\t}\n}\n"}
+	return testcaddy.Config{Sites: "http://localhost:$HTTP {\n\tgin " + app + " {\n\t\t" + strings.Join(options, "\n\t\t") + "\n\t}\n}\n"}.Strict()
 }
 
 func TestEngineThatIsTheSameEachTimeServesAcrossReloads(t *testing.T) {
@@ -115,11 +115,11 @@ func TestEngineInUseRefusesThatAnOptionIsTakenBack(t *testing.T) {
 func TestOptionsOfAnEngineEndWithItsLastConfiguration(t *testing.T) {
 	t.Parallel()
 	s := testcaddy.Start(t, testcaddy.Config{Sites: "http://localhost:$HTTP {\nhandle /life {\n" + lifeDirective("1") +
-		"}\nhandle {\n\tgin life-same {\n\t\thandle_method_not_allowed true\n\t}\n}\n}"})
+		"}\nhandle {\n\tgin life-same {\n\t\thandle_method_not_allowed true\n\t}\n}\n}"}.Strict())
 	if got := lifeStatus(t, s); got != http.StatusMethodNotAllowed {
 		t.Errorf("got status %d with the option, want 405", got)
 	}
-	lifeReload(t, s, testcaddy.Config{Sites: "http://localhost:$HTTP {\n\trespond ok\n}\n"})
+	lifeReload(t, s, testcaddy.Config{Sites: "http://localhost:$HTTP {\n\trespond ok\n}\n"}.Strict())
 	lifeAwait(t, s.Dir, "release 1 last") // nothing uses the engine any more
 	lifeReload(t, s, lifeEngine("life-same"))
 	if got := lifeStatus(t, s); got != http.StatusNotFound {

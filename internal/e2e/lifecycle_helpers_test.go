@@ -23,7 +23,7 @@ import (
 // lifeApp is a configuration with the app life-main and further lines of its
 // config block.
 func lifeApp(value string, config ...string) testcaddy.Config {
-	return testcaddy.Config{Sites: "http://localhost:$HTTP {\n" + lifeDirective(value, config...) + "}\n"}
+	return testcaddy.Config{Sites: "http://localhost:$HTTP {\n" + lifeDirective(value, config...) + "}\n"}.Strict()
 }
 
 func lifeDirective(value string, config ...string) string {

@@ -101,7 +101,7 @@ func TestSharedValuesOfTheSameKeyAndDifferentTypesDoNotMeet(t *testing.T) {
 	t.Parallel()
 	s := testcaddy.Start(t, lifeApp("one", "key k"))
 	both := testcaddy.Config{Sites: "http://localhost:$HTTP {\nhandle_path /other/* {\n" +
-		lifeDirective("two", "key k", "other true") + "}\nhandle {\n" + lifeDirective("one", "key k") + "}\n}"}
+		lifeDirective("two", "key k", "other true") + "}\nhandle {\n" + lifeDirective("one", "key k") + "}\n}"}.Strict()
 	lifeReload(t, s, both)
 	client := testcaddy.Client(t, "http")
 	for path, want := range map[string]string{"/value": "one", "/other/value": "two"} {

@@ -61,7 +61,7 @@ func TestRequestThatReachesTheAppLongAfterAReloadIsServed(t *testing.T) {
 
 	config := testcaddy.Config{Sites: fmt.Sprintf(
 		"http://localhost:$HTTP {\nhandle /guarded/* {\nforward_auth http://%s {\nuri /\n}\nuri strip_prefix /guarded\n%s}\nhandle {\n%s}\n}",
-		gate.Addr(), lifeDirective("1", "key k1"), lifeDirective("1"))}
+		gate.Addr(), lifeDirective("1", "key k1"), lifeDirective("1"))}.Strict()
 	s := testcaddy.Start(t, config)
 	type result struct {
 		status int
@@ -105,7 +105,7 @@ func TestDrainingClosesAtTheReload(t *testing.T) {
 
 func TestWebSocketsOfHelloCloseWithGoingAwayAtTheReload(t *testing.T) {
 	t.Parallel()
-	config := testcaddy.Config{Sites: "http://localhost:$HTTP {\n\tgin hello\n}\n"}
+	config := testcaddy.Config{Sites: "http://localhost:$HTTP {\n\tgin hello\n}\n"}.Strict()
 	s := testcaddy.Start(t, config)
 	paths := []string{"/ws", "/ws/gorilla", "/ws/detached"}
 	var conns []*websocket.Conn

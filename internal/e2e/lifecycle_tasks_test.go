@@ -95,7 +95,7 @@ func TestNoBackgroundGoroutineStartsIfAnotherAppFailsToBuild(t *testing.T) {
 		bad := "bad" + strconv.Itoa(i)
 		config := testcaddy.Config{Sites: "http://localhost:$HTTP {\n" +
 			"handle /a/* {\n" + lifeDirective(bad, "tasks 2") + "}\nhandle {\n" +
-			"gin hello {\n config {\n fail_build true\n }\n }\n}\n}"}
+			"gin hello {\n config {\n fail_build true\n }\n }\n}\n}"}.Strict()
 		lifeRefused(t, s, config, "hello", "fail_build is set")
 		lifeNeverStarted(t, s, bad, "good", 2)
 	}

@@ -25,24 +25,9 @@ type optAnswer struct {
 // target is sent as it is, where net/http would not let every path through.
 func optDo(t testing.TB, s *testcaddy.Server, method, target string, header ...string) optAnswer {
 	t.Helper()
-	var err error
-	// stock TCP drops connections for a moment after a load, also one that
-	// failed: a server of the new configuration may have accepted them
-	for range 10 {
-		var answer optAnswer
-		if answer, err = optTry(t, s, method, target, header...); err == nil {
-			return answer
-		}
-	}
-	t.Fatalf("%s %s: %v", method, target, err)
-	return optAnswer{}
-}
-
-func optTry(t testing.TB, s *testcaddy.Server, method, target string, header ...string) (optAnswer, error) {
-	t.Helper()
 	conn, err := net.Dial("tcp", net.JoinHostPort("localhost", strconv.Itoa(s.HTTPPort)))
 	if err != nil {
-		return optAnswer{}, err
+		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(5 * time.Minute))
@@ -53,9 +38,9 @@ func optTry(t testing.TB, s *testcaddy.Server, method, target string, header ...
 	_, _ = io.WriteString(conn, "\r\n")
 	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	if err != nil {
-		return optAnswer{}, err
+		t.Fatalf("%s %s: %v", method, target, err)
 	}
-	return optRead(t, resp), nil
+	return optRead(t, resp)
 }
 
 // optGet is optDo for GET.
@@ -93,7 +78,7 @@ func (a optAnswer) echo(t testing.TB) optEcho {
 
 // optSite is a site on the plain port.
 func optSite(directives string) testcaddy.Config {
-	return testcaddy.Config{Sites: "http://localhost:$HTTP {\n" + directives + "\n}\n"}
+	return testcaddy.Config{Sites: "http://localhost:$HTTP {\n" + directives + "\n}\n"}.Strict()
 }
 
 // optParallel runs f for each of 0 to n-1 in goroutines of their own, at most

@@ -72,11 +72,8 @@ func TestGinRouteMatchesRedirectsAndRunsNoMiddleware(t *testing.T) {
 
 func TestGinRouteOfAnAppServedNowhereIsRefused(t *testing.T) {
 	t.Parallel()
-	const bind = "bind ipv4/127.0.0.1\n" // so that a reload that has returned holds for what connects next
-	config := optSite(bind + "gin hello")
-	config.Exclusive = true
-	s := testcaddy.Start(t, config)
-	err := s.Reload(optSite(bind + "@api gin_route opt-routes\nrespond @api api\ngin hello"))
+	s := testcaddy.Start(t, optSite("gin hello"))
+	err := s.Reload(optSite("@api gin_route opt-routes\nrespond @api api\ngin hello"))
 	if err == nil || !strings.Contains(err.Error(), `gin_route: the Gin app "opt-routes" is not served by any gin handler of this configuration`) {
 		t.Errorf("got the error %v", err)
 	}
@@ -84,8 +81,8 @@ func TestGinRouteOfAnAppServedNowhereIsRefused(t *testing.T) {
 		t.Errorf("the old configuration answers %d", got.status)
 	}
 	// a handler of another site will do
-	if err := s.Reload(testcaddy.Config{Sites: "http://localhost:$HTTP {\n" + bind + "@api gin_route opt-routes\nrespond @api api\n}\n" +
-		"http://127.0.0.1:$HTTP {\n" + bind + "gin opt-routes\n}"}); err != nil {
+	if err := s.Reload(testcaddy.Config{Sites: "http://localhost:$HTTP {\n@api gin_route opt-routes\nrespond @api api\n}\n" +
+		"http://127.0.0.1:$HTTP {\ngin opt-routes\n}"}.Strict()); err != nil {
 		t.Fatal(err)
 	}
 	if got := optGet(t, s, "/ping"); got.body != "api" {

@@ -51,7 +51,7 @@ func optJSON(s *testcaddy.Server, handler string) string {
 	return fmt.Sprintf(`{
 		"admin": {"listen": "unix/%s/admin.sock"},
 		"apps": {"http": {"servers": {"srv": {
-			"listen": [":%d"], "automatic_https": {"disable": true},
+			"listen": ["ipv4/127.0.0.1:%d"], "automatic_https": {"disable": true},
 			"routes": [{"handle": [%s]}]
 		}}}}
 	}`, s.Dir, s.HTTPPort, handler)

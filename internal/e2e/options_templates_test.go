@@ -23,7 +23,7 @@ func TestTemplatesAreLoadedWithTheirDelimiters(t *testing.T) {
 		}
 	}
 	const without = "gin opt-template"
-	s := testcaddy.Start(t, testcaddy.Config{Sites: "http://localhost:$HTTP {\n" + without + "\n}", Env: []string{"OPT_TEMPLATES=" + dir}})
+	s := testcaddy.Start(t, testcaddy.Config{Sites: "http://localhost:$HTTP {\n" + without + "\n}", Env: []string{"OPT_TEMPLATES=" + dir}}.Strict())
 	if got := optGet(t, s, "/page"); got.status != http.StatusInternalServerError {
 		t.Errorf("without templates: got %d %q", got.status, got.body)
 	}

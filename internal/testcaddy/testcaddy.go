@@ -91,6 +91,16 @@ type Config struct {
 	Wrap      []string // a command, and its first arguments, that executes Caddy in its own place
 }
 
+// Strict has the sites listen at ipv4/127.0.0.1, unless they bind themselves.
+// Nobody who connects after a reload reaches a server of the configuration
+// before then, as happens with Caddy's own TCP: it shuts servers down in
+// goroutines that a load does not wait for.
+func (c Config) Strict() Config {
+	c.Global += "\n\tdefault_bind ipv4/127.0.0.1\n"
+	c.Exclusive = true
+	return c
+}
+
 // Server is a running Caddy.
 type Server struct {
 	Dir       string // temporary folder, also its working directory
