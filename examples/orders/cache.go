@@ -9,19 +9,19 @@ import (
 // maxCached is the number of orders that the cache of a database keeps.
 const maxCached = 10_000
 
-// cache keeps orders in memory. An order that is read after forget has
-// returned is not older than it was when forget was called, also if somebody
-// was just loading it. It is safe for concurrent use.
+// cache keeps orders in memory. An order that is read is not older than what
+// anybody was told of it before, also by the database, and also if somebody was
+// just loading it: whoever changes it withholds it. It is safe for concurrent use.
 type cache struct {
 	limit int
 
-	mu      sync.Mutex
-	entries map[int64]*entry
+	mu       sync.Mutex
+	entries  map[int64]*entry
+	withheld map[int64]int // how many withhold the order
 }
 
 // entry is an order, or the wait for one. While it is in the cache, all who
-// want the order get this one; forget takes it out, and who comes then loads
-// the order anew.
+// want the order get this one.
 type entry struct {
 	loaded chan struct{} // closed when the rest is set
 	order  order
@@ -29,7 +29,7 @@ type entry struct {
 }
 
 func newCache(limit int) *cache {
-	return &cache{limit: limit, entries: make(map[int64]*entry)}
+	return &cache{limit: limit, entries: make(map[int64]*entry), withheld: make(map[int64]int)}
 }
 
 // get returns the order with the given id, and whether it was in the cache.
@@ -60,13 +60,16 @@ func (c *cache) entry(id int64) (e *entry, found bool) {
 	if e, found = c.entries[id]; found {
 		return e, true
 	}
+	e = &entry{loaded: make(chan struct{})}
+	if c.withheld[id] > 0 {
+		return e, false // for this client only
+	}
 	for other := range c.entries {
 		if len(c.entries) < c.limit {
 			break
 		}
 		delete(c.entries, other)
 	}
-	e = &entry{loaded: make(chan struct{})}
 	c.entries[id] = e
 	return e, false
 }
@@ -87,13 +90,24 @@ func (c *cache) fill(ctx context.Context, id int64, e *entry, load func(context.
 	e.order, e.err = load(ctx, id)
 }
 
-// forget takes orders out of the cache. It is to be called after the
-// transaction that changed them, also if that failed: a commit that returns
-// an error may have happened.
-func (c *cache) forget(ids ...int64) {
+// withhold takes orders out of the cache, and keeps them out until end is
+// called. It is to be called before a transaction that changes them is
+// committed, as anybody may read and tell of the change from then on; and end
+// after that, also if it failed: a commit that returns an error may have happened.
+func (c *cache) withhold(ids ...int64) (end func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, id := range ids {
 		delete(c.entries, id)
+		c.withheld[id]++
+	}
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, id := range ids {
+			if c.withheld[id]--; c.withheld[id] == 0 {
+				delete(c.withheld, id)
+			}
+		}
 	}
 }

@@ -26,9 +26,9 @@ func TestCacheLoadsOnce(t *testing.T) {
 			t.Errorf("got %+v, %t, %v", o, hit, err)
 		}
 	}
-	c.forget(6, 7)
+	c.withhold(6, 7)()
 	if o, hit, _ := c.get(t.Context(), 7, src.load); hit || o.Quantity != 2 {
-		t.Errorf("got %+v, %t after forget", o, hit)
+		t.Errorf("got %+v, %t after a change", o, hit)
 	}
 }
 
@@ -53,7 +53,7 @@ func TestCacheForgetsWhatIsBeingLoaded(t *testing.T) {
 		}
 	})
 	<-read
-	c.forget(1)
+	c.withhold(1)()
 	for _, when := range []string{"while", "after"} {
 		if o, _, err := c.get(t.Context(), 1, value(2)); o.Quantity != 2 || err != nil {
 			t.Errorf("got %+v, %v %s the old order was loaded", o, err, when)
@@ -62,6 +62,28 @@ func TestCacheForgetsWhatIsBeingLoaded(t *testing.T) {
 			close(proceed)
 			slow.Wait()
 		}
+	}
+}
+
+// Between a change's commit and its end, clients may know of it already.
+func TestCacheHasNoOrderWhileItIsChanged(t *testing.T) {
+	c, src := newCache(10), new(source)
+	read := func(loads int, wantHit bool) {
+		t.Helper()
+		if o, hit, err := c.get(t.Context(), 1, src.load); o.Quantity != loads || hit != wantHit || err != nil {
+			t.Errorf("got %+v, %t, %v; want that of load %d", o, hit, err, loads)
+		}
+	}
+	read(1, false)
+	end, endOther := c.withhold(1), c.withhold(1, 2)
+	read(2, false)
+	end()
+	read(3, false)
+	endOther()
+	read(4, false)
+	read(4, true)
+	if len(c.withheld) > 0 {
+		t.Errorf("%v are withheld", c.withheld)
 	}
 }
 

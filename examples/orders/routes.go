@@ -92,10 +92,9 @@ func (s *server) change(c *gin.Context) {
 		fail(c, badRequest{err})
 		return
 	}
+	end := s.cache.withhold(id)
 	o, err := s.store.change(c.Request.Context(), id, want.Quantity)
-	// before any answer: a client that is told of a change, or of a shipment
-	// that prevents it, must not read an older order then
-	s.cache.forget(id)
+	end()
 	if err != nil {
 		fail(c, err)
 		return

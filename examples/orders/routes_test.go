@@ -45,6 +45,30 @@ func TestAnOrder(t *testing.T) {
 	}
 }
 
+// A client that is told of a shipment, here by repeating its request, right
+// after the commit, does not read of the time before.
+func TestNobodyReadsAnOlderOrderThanHeWasTold(t *testing.T) {
+	a := serve(t)
+	var made, told, read order
+	a.do("POST", "/orders", "key", `{"item": "pen", "quantity": 2}`, &made)
+	path := fmt.Sprintf("/orders/%d", made.ID)
+	a.do("GET", path, "", "", &read)
+	var end func()
+	if _, err := a.store.ship(t.Context(), 1, func(ids []int64) { end = a.cache.withhold(ids...) }); err != nil {
+		t.Fatal(err)
+	}
+	for _, when := range []string{"before", "after"} {
+		a.do("POST", "/orders", "key", `{"item": "pen", "quantity": 2}`, &told)
+		a.do("GET", path, "", "", &read)
+		if told.Shipped == "" || read != told {
+			t.Errorf("%s the end: told of %+v, read %+v", when, told, read)
+		}
+		if when == "before" {
+			end()
+		}
+	}
+}
+
 func TestList(t *testing.T) {
 	a := serve(t)
 	var sum summary
@@ -54,7 +78,7 @@ func TestList(t *testing.T) {
 	for i := range 3 {
 		a.do("POST", "/orders", fmt.Sprint(i), fmt.Sprintf(`{"item": "pen %d", "quantity": 1}`, i), nil)
 	}
-	if _, err := a.store.ship(t.Context(), 1); err != nil {
+	if _, err := a.store.ship(t.Context(), 1, ignore); err != nil {
 		t.Fatal(err)
 	}
 	a.do("GET", "/orders?limit=2", "", "", &sum)

@@ -43,29 +43,30 @@ func (w *worker) shipAll(ctx context.Context) error {
 		return err
 	}
 	for {
-		ids, err := w.store.ship(ctx, batch)
-		w.cache.forget(ids...)
+		end := func() {}
+		shipped, err := w.store.ship(ctx, batch, func(ids []int64) { end = w.cache.withhold(ids...) })
+		end()
 		if err != nil {
 			return err
 		}
-		if len(ids) > 0 {
-			w.log.Debug("shipped orders", zap.Int("orders", len(ids)))
+		if shipped > 0 {
+			w.log.Debug("shipped orders", zap.Int("orders", shipped))
 		}
-		if len(ids) < batch {
+		if shipped < batch {
 			return nil
 		}
 	}
 }
 
 // ship claims the oldest orders that are not shipped, limit at most, and ships
-// them in the same transaction. The ids are those that it tried to ship, also
-// if there is an error.
+// them in the same transaction. It returns how many, and tells which ones before
+// anybody else can see that they are shipped.
 //
 // The carrier is a table. One with an API of its own would be called by a
 // second worker, for each row, with the row's id as the idempotency key.
-func (s *store) ship(ctx context.Context, limit int) (ids []int64, err error) {
+func (s *store) ship(ctx context.Context, limit int, tell func(ids []int64)) (shipped int, err error) {
 	err = s.update(ctx, func(tx *sql.Tx) error {
-		ids, err = claim(ctx, tx, limit)
+		ids, err := claim(ctx, tx, limit)
 		if err != nil {
 			return err
 		}
@@ -76,9 +77,11 @@ func (s *store) ship(ctx context.Context, limit int) (ids []int64, err error) {
 				return err
 			}
 		}
+		shipped = len(ids)
+		tell(ids)
 		return nil
 	})
-	return ids, err
+	return shipped, err
 }
 
 // claim marks orders as shipped and returns their ids.
