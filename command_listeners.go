@@ -29,8 +29,10 @@ systemd/), as the kernel has them: where they are bound, the connections that
 are open (of how many that maxconn allows) and that were accepted so far, how
 many wait in the accept queue and how many may, the generations that use the
 socket, how many connections the last reload carried over ("-" without the
-listener wrapper seamless), and the address as it is configured. Addresses in
-Caddy's own networks are not listed.
+listener wrapper seamless), and the address as it is configured. The state is
+"retiring" for a socket that another one replaces; the UDP socket of several
+addresses is bound to all, but gets packets "only to" these. Addresses in Caddy's
+own networks are not listed.
 
 With --watch, the list is drawn again and again until it is interrupted, with
 the connections accepted per second since the time before. Where the output is
@@ -91,6 +93,9 @@ func printListeners(w io.Writer, info listenersInfo, rate func(socketInfo) strin
 		}
 		if s.Retiring {
 			state = "retiring"
+		}
+		if len(s.PacketsTo) > 0 {
+			state = "only to " + strings.Trim(fmt.Sprint(s.PacketsTo), "[]")
 		}
 		carried := "-"
 		if s.Seamless {

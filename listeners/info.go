@@ -2,6 +2,7 @@ package listeners
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 )
 
@@ -24,6 +25,10 @@ type SocketInfo struct {
 	Family string `json:"family"`
 	// V6Only tells that an IPv6 socket takes no IPv4 (IPV6_V6ONLY).
 	V6Only bool `json:"v6only,omitempty"`
+	// PacketsTo are the addresses of a UDP socket that stands for several: it is
+	// bound to the wildcard, and the kernel lets in packets to these only. Nil
+	// where Bound says it all.
+	PacketsTo []netip.Addr `json:"packets_to,omitempty"`
 	// Options are the options that are not off, by their names in an address,
 	// as the kernel reports them now: times as durations, sizes in bytes (Linux
 	// reports twice what was asked for), backlog as the limit that the kernel
@@ -163,7 +168,7 @@ func (p *pool) entries() []*entry {
 // entryOf describes a UDP socket. The mutex must be held.
 func (p *pool) entryOf(c *packetConn) *entry {
 	e := newEntry(c.target)
-	e.kernel = packetKernel(c.target)
+	e.kernel, e.PacketsTo = packetKernel(c.target), c.only
 	e.add(c.req, c.UDPConn)
 	if c.req.config != nil && isClosed(c.req.config) {
 		e.Configs = nil

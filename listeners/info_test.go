@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -198,6 +199,27 @@ func TestSocketsOfHTTP3(t *testing.T) {
 	if s = udp(); s != nil {
 		t.Errorf("it is closed: %+v", s)
 	}
+}
+
+// The UDP socket of several addresses is bound to the wildcard.
+func TestSocketOfHTTP3ForSeveralAddresses(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux filters packets by their destination")
+	}
+	_, port := poolAnyPort(t, "dual/localhost:PORT")
+	infoPackets(t, poolConfig(t).(caddy.Context), "dual/localhost:"+strconv.Itoa(port))
+	for _, s := range infoAt("[::]:" + strconv.Itoa(port)) {
+		if s.Transport != "udp" {
+			continue
+		}
+		text, err := json.Marshal(s)
+		if err != nil || !strings.Contains(string(text), `"packets_to":["127.0.0.1","::1"]`) {
+			t.Errorf("got %s, %v", text, err)
+		}
+		return
+	}
+	t.Errorf("there is no UDP socket at port %d: %+v", port, Sockets())
 }
 
 // infoPackets opens the UDP socket of an address, for a configuration.

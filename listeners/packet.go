@@ -43,7 +43,7 @@ func listenPacket(ctx context.Context, network, host, portRange string, portOffs
 		fields = append(fields, zap.Stringers("packets_to", only))
 	}
 	req.log.Info("listening", fields...)
-	return shaped(sockets.addPackets(conn, target, req), req.address.Options), nil
+	return shaped(sockets.addPackets(&packetConn{conn, target, only, req}), req.address.Options), nil
 }
 
 // openPackets opens the UDP socket of an address. If there are addresses, it
@@ -114,6 +114,7 @@ func spanning(targets []Target) (Target, []netip.Addr) {
 type packetConn struct {
 	*net.UDPConn
 	target Target
+	only   []netip.Addr // packets to these only, unless there are none
 	req    request
 }
 
@@ -133,8 +134,7 @@ func (c *packetConn) Close() error {
 }
 
 // addPackets adds a socket to the pool.
-func (p *pool) addPackets(conn *net.UDPConn, t Target, req request) *packetConn {
-	c := &packetConn{UDPConn: conn, target: t, req: req}
+func (p *pool) addPackets(c *packetConn) *packetConn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.packets[c] = struct{}{}

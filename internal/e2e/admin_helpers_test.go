@@ -113,6 +113,7 @@ type (
 			Transport   string            `json:"transport"`
 			Family      string            `json:"family"`
 			V6Only      bool              `json:"v6only"`
+			PacketsTo   []string          `json:"packets_to"`
 			Options     map[string]string `json:"options"`
 			Queue       *struct{ Depth, Limit int }
 			Open        int64    `json:"open"`

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -139,6 +140,21 @@ func TestCommandEmptyLists(t *testing.T) {
 			t.Errorf("%s: got %q", command, out)
 		}
 	}
+}
+
+// The UDP socket of several addresses is bound to all, which looks wider than
+// what was asked for.
+func TestListenersSaysWhereAWildcardTakesPacketsTo(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux filters packets by their destination")
+	}
+	t.Parallel()
+	s := testcaddy.Start(t, testcaddy.Config{
+		Exclusive: true,
+		Global:    "auto_https disable_redirects",
+		Sites:     "https://localhost:$HTTPS {\nbind dual/localhost\ntls internal\ngin hello\n}",
+	})
+	commandWant(t, s, []string{"listeners"}, fmt.Sprintf("\n[::]:%d udp 1 - only to 127.0.0.1 ::1 dual/localhost:%[1]d\n", s.HTTPSPort))
 }
 
 func TestCommandErrors(t *testing.T) {
