@@ -185,7 +185,7 @@ func (r *reloader) drain(wait time.Duration) error {
 	case len(r.report.Draining) > 0 && wait == 0:
 		r.say("still there: %s\n", r.report.remaining())
 	case len(r.report.Draining) > 0:
-		r.say("not drained after %s: %s\n", shortDuration(took), r.report.remaining())
+		r.say("not drained after %v: %s\n", wait, r.report.remaining())
 	case wait > 0:
 		r.say("drained after %s\n", shortDuration(took))
 	}

@@ -193,7 +193,7 @@ func TestCheckAddressesOfARunningCaddy(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	if err := lifePost(s, "text/caddyfile", checkRead(t, file)); err != nil {
+	if err := s.Load("text/caddyfile", checkRead(t, file)); err != nil {
 		t.Errorf("a reload: %v", err)
 	}
 	s.Stop()

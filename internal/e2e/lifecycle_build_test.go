@@ -69,7 +69,7 @@ func TestConfigurationThatFailsDoesNotChangeTheMode(t *testing.T) {
 		return n
 	}
 	debug := lifeApp("debug")
-	debug.Global = "\tgin {\n\t\tmode debug\n\t}\n"
+	debug.Global += "\tgin {\n\t\tmode debug\n\t}\n"
 	late, early := debug, lifeApp("early", "fail error")
 	early.Global = debug.Global
 

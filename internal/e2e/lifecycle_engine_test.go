@@ -103,7 +103,7 @@ func TestEngineInUseRefusesOptionsThatWouldChangeIt(t *testing.T) {
 func TestEngineInUseRefusesThatAnOptionIsTakenBack(t *testing.T) {
 	t.Parallel()
 	s := testcaddy.Start(t, lifeEngine("life-same", "handle_method_not_allowed true"))
-	err := lifePost(s, "text/caddyfile", s.Expand(lifeEngine("life-same")))
+	err := s.Reload(lifeEngine("life-same"))
 	if got := lifeStatus(t, s); err == nil && got != http.StatusNotFound {
 		t.Errorf("the configuration without the option is loaded, but a POST gets status %d, want 404", got)
 	}

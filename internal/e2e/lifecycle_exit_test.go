@@ -47,7 +47,7 @@ func TestExitIsBoundedByTheGracePeriod(t *testing.T) {
 	t.Parallel()
 	config := func(value string) testcaddy.Config {
 		c := lifeApp(value, "key k", "tasks 1")
-		c.Global = "\tgrace_period 2s\n"
+		c.Global += "\tgrace_period 2s\n"
 		return c
 	}
 	s := testcaddy.Start(t, config("1"))
@@ -89,7 +89,7 @@ func TestExitIsBoundedWithoutAGracePeriod(t *testing.T) {
 func TestExitIsBoundedWithAGoroutineThatDoesNotReturn(t *testing.T) {
 	t.Parallel()
 	config := lifeApp("1", "tasks 1", "linger 10m")
-	config.Global = "\tgrace_period 2s\n"
+	config.Global += "\tgrace_period 2s\n"
 	s := testcaddy.Start(t, config)
 	lifeAwait(t, s.Dir, "start 1")
 	lifeExitWithin(t, s, 30*time.Second)
@@ -102,7 +102,7 @@ func TestExitIsBoundedWithAGoroutineThatDoesNotReturn(t *testing.T) {
 func TestExitWaitsForARequest(t *testing.T) {
 	t.Parallel()
 	config := lifeApp("1", "key k")
-	config.Global = "\tgrace_period 1m\n"
+	config.Global += "\tgrace_period 1m\n"
 	s := testcaddy.Start(t, config)
 	hold := lifeStartHold(t, s, "1")
 	// Caddy accepts no more connections by the time the request is to end.

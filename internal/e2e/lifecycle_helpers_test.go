@@ -3,11 +3,9 @@ package e2e
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -70,28 +68,16 @@ func lifeTry(client *http.Client, url string) (status int, body string, err erro
 
 func lifeReload(t testing.TB, s *testcaddy.Server, config testcaddy.Config) {
 	t.Helper()
-	if err := lifePost(s, "text/caddyfile", s.Expand(config)); err != nil {
+	if err := s.Reload(config); err != nil {
 		t.Fatalf("reload: %v", err)
 	}
-}
-
-// lifePost loads a configuration. Each load replaces the admin endpoint, and
-// the old one may drop the next load before it looks at it.
-func lifePost(s *testcaddy.Server, contentType, body string) (err error) {
-	for range 10 {
-		err = s.Load(contentType, body)
-		if _, dropped := errors.AsType[*url.Error](err); !dropped {
-			break
-		}
-	}
-	return err
 }
 
 // lifeRefused loads a configuration that must be refused with a message that
 // has all the texts in it.
 func lifeRefused(t testing.TB, s *testcaddy.Server, config testcaddy.Config, texts ...string) {
 	t.Helper()
-	err := lifePost(s, "text/caddyfile", s.Expand(config))
+	err := s.Reload(config)
 	if err == nil {
 		t.Fatalf("the configuration was loaded:\n%s", s.Expand(config))
 	}
@@ -246,7 +232,7 @@ func lifeLoadLateFailure(t testing.TB, s *testcaddy.Server, config testcaddy.Con
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := lifePost(s, "application/json", string(body)); err == nil || !strings.Contains(err.Error(), message) {
+	if err := s.Load("application/json", string(body)); err == nil || !strings.Contains(err.Error(), message) {
 		t.Fatalf("want the error %q, got %v", message, err)
 	}
 }

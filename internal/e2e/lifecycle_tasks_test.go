@@ -149,7 +149,7 @@ func TestGoroutinesThatDoNotReturnHoldTheNextOnesUpForAWhileOnly(t *testing.T) {
 	t.Parallel()
 	config := func(value, linger string) testcaddy.Config {
 		c := lifeApp(value, "tasks 1", "linger "+linger)
-		c.Global = "\tgrace_period 1s\n"
+		c.Global += "\tgrace_period 1s\n"
 		return c
 	}
 	s := testcaddy.Start(t, config("1", "10m"))

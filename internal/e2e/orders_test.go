@@ -108,7 +108,7 @@ func TestOrdersSurviveAKill(t *testing.T) {
 		reloaded := make(chan struct{})
 		go func() {
 			defer close(reloaded)
-			_ = lifePost(s, "text/caddyfile", s.Expand(ordersApp(database, "20ms"))) // has no answer, perhaps
+			_ = s.Reload(ordersApp(database, "20ms")) // has no answer, perhaps
 		}()
 		s.Signal(syscall.SIGKILL)
 		<-reloaded

@@ -83,7 +83,7 @@ func (c badConfig) text(s *testcaddy.Server) (contentType, text string) {
 		return "application/json", optJSON(s, c.json)
 	}
 	config := optSite(c.directives)
-	config.Global = c.global
+	config.Global += c.global
 	return "text/caddyfile", s.Expand(config)
 }
 
@@ -156,7 +156,7 @@ func onlyError(t *testing.T, output string) (message string) {
 func TestFailedLoadsLeaveEverythingAsItWas(t *testing.T) {
 	t.Parallel()
 	good := optSite("gin opt-routes\nhandle_path /hello/* {\ngin hello {\nconfig {\ngreeting good\n}\n}\n}")
-	good.Global = "gin {\nmode test\n}"
+	good.Global += "gin {\nmode test\n}"
 	s := testcaddy.Start(t, good)
 	writeBadTemplate(t, s.Dir)
 	// served is called with the one connection that is kept open

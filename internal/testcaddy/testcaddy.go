@@ -235,28 +235,38 @@ func (s *Server) Reload(config Config) error {
 
 // Load posts a configuration of the given type to the admin API.
 func (s *Server) Load(contentType, body string) error {
-	for attempt := 0; ; attempt++ {
+	_, err := s.retry(func() (*http.Request, error) {
 		req, err := http.NewRequest(http.MethodPost, "http://caddy/load", strings.NewReader(body))
-		if err != nil {
-			return err
+		if err == nil {
+			req.Header.Set("Content-Type", contentType)
+			req.Header.Set("Cache-Control", "must-revalidate") // reload though nothing changed
 		}
-		req.Header.Set("Content-Type", contentType)
-		req.Header.Set("Cache-Control", "must-revalidate") // reload though nothing changed
-		_, err = s.call(req)
-		// the endpoint is replaced by each load, and Go repeats no POST
-		if broken := (*url.Error)(nil); !errors.As(err, &broken) || attempt == 5 {
-			return err
-		}
-	}
+		return req, err
+	})
+	return err
 }
 
 // Admin gets a path of the admin API.
 func (s *Server) Admin(path string) ([]byte, error) {
-	req, err := http.NewRequest(http.MethodGet, "http://caddy"+path, nil)
-	if err != nil {
-		return nil, err
+	return s.retry(func() (*http.Request, error) {
+		return http.NewRequest(http.MethodGet, "http://caddy"+path, nil)
+	})
+}
+
+// retry makes a call again that had no answer: each load replaces the
+// endpoint, and Caddy's old server may accept a connection that it then closes.
+func (s *Server) retry(request func() (*http.Request, error)) (body []byte, err error) {
+	for range 6 {
+		req, err := request()
+		if err != nil {
+			return nil, err
+		}
+		body, err = s.call(req)
+		if broken := (*url.Error)(nil); !errors.As(err, &broken) {
+			return body, err
+		}
 	}
-	return s.call(req)
+	return body, err
 }
 
 func (s *Server) call(req *http.Request) ([]byte, error) {
