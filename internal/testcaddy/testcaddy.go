@@ -255,18 +255,17 @@ func (s *Server) Admin(path string) ([]byte, error) {
 
 // retry makes a call again that had no answer: each load replaces the
 // endpoint, and Caddy's old server may accept a connection that it then closes.
-func (s *Server) retry(request func() (*http.Request, error)) (body []byte, err error) {
-	for range 6 {
+func (s *Server) retry(request func() (*http.Request, error)) ([]byte, error) {
+	for attempt := 0; ; attempt++ {
 		req, err := request()
 		if err != nil {
 			return nil, err
 		}
-		body, err = s.call(req)
-		if broken := (*url.Error)(nil); !errors.As(err, &broken) {
+		body, err := s.call(req)
+		if broken := (*url.Error)(nil); !errors.As(err, &broken) || attempt == 5 {
 			return body, err
 		}
 	}
-	return body, err
 }
 
 func (s *Server) call(req *http.Request) ([]byte, error) {
