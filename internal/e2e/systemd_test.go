@@ -82,7 +82,7 @@ func (a *activated) start(config testcaddy.Config, env []string, files []*os.Fil
 			<-a.exited
 			a.t.Errorf("caddy did not stop")
 		}
-		if log := a.text(); a.t.Failed() || strings.Contains(log, "DATA RACE") {
+		if log := a.text(); a.t.Failed() || testcaddy.HasRace(log) {
 			a.t.Errorf("log of caddy:\n%s", log)
 		}
 	})

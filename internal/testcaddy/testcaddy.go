@@ -333,7 +333,7 @@ func (s *Server) Stop() {
 		<-s.exited
 		s.t.Errorf("caddy did not stop:\n%s\n%s", s.RawLog(), goroutines)
 	}
-	if log := s.RawLog(); strings.Contains(log, "DATA RACE") {
+	if log := s.RawLog(); HasRace(log) {
 		s.t.Errorf("race in caddy:\n%s", log)
 	}
 	if s.t.Failed() && testing.Verbose() {
@@ -343,26 +343,35 @@ func (s *Server) Stop() {
 
 func (s *Server) readLog(pipe io.Reader) {
 	r := bufio.NewReaderSize(pipe, 1<<20)
+	var races raceFilter
 	for {
 		line, err := r.ReadString('\n')
 		if line != "" {
-			e := Entry{Raw: strings.TrimRight(line, "\n")}
-			if json.Unmarshal([]byte(line), &e.Fields) == nil {
-				e.Level, _ = e.Fields["level"].(string)
-				e.Logger, _ = e.Fields["logger"].(string)
-				e.Msg, _ = e.Fields["msg"].(string)
-			}
-			s.mu.Lock()
-			s.log = append(s.log, e)
-			s.raw.WriteString(line)
-			s.mu.Unlock()
+			s.note(races.pass(line))
 		}
 		if err != nil {
 			break
 		}
 	}
+	s.note(races.rest())
 	_ = s.cmd.Wait()
 	close(s.exited)
+}
+
+// note adds lines to the log.
+func (s *Server) note(lines []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, line := range lines {
+		e := Entry{Raw: strings.TrimRight(line, "\n")}
+		if json.Unmarshal([]byte(line), &e.Fields) == nil {
+			e.Level, _ = e.Fields["level"].(string)
+			e.Logger, _ = e.Fields["logger"].(string)
+			e.Msg, _ = e.Fields["msg"].(string)
+		}
+		s.log = append(s.log, e)
+		s.raw.WriteString(line)
+	}
 }
 
 // Log returns the log so far.

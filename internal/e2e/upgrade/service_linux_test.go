@@ -83,7 +83,7 @@ func start(t testing.TB, c config) *service {
 	s := &service{t: t, dir: dir, binary: filepath.Join(dir, "caddy"), port: testcaddy.FreePort(t), tlsPort: testcaddy.FreePort(t), exited: make(chan struct{})}
 	t.Cleanup(func() {
 		s.killAll()
-		if log := s.text(); strings.Contains(log, "DATA RACE") {
+		if log := s.text(); testcaddy.HasRace(log) {
 			t.Errorf("race in caddy:\n%s", log)
 		} else if t.Failed() && testing.Verbose() {
 			t.Logf("log of caddy:\n%s", log)
