@@ -63,7 +63,12 @@ func TestOptionsChangeOnTheLiveSocket(t *testing.T) {
 			// a device makes it another address, with a socket of its own
 			sockReload(t, s, site(first+"&device=lo", "lo"))
 			sockServes(t, "tcp", address, "lo")
-			if now := sockSettled(t, s, port); now.inode == before.inode || now.backlog != 100 || now.share {
+			var now sockState
+			testcaddy.Eventually(t, "the end of sharing, right after that of the other socket", func() bool {
+				now = sockSettled(t, s, port)
+				return !now.share
+			})
+			if now.inode == before.inode || now.backlog != 100 {
 				t.Errorf("with device=lo the socket is %+v", now)
 			}
 		})
