@@ -66,67 +66,64 @@ func (c poolChange) begin(t testing.TB) (first net.Listener, second string, dial
 	return first, strings.ReplaceAll(c.to, "PORT", strconv.Itoa(port)), dial
 }
 
-func TestWhatWaitsInTheQueueGoesToTheNextConfiguration(t *testing.T) {
+// poolEachChange runs a test for each change, with what begin returns.
+func poolEachChange(t *testing.T, test func(t *testing.T, first net.Listener, to string, dial []net.Addr)) {
 	t.Parallel()
 	for _, change := range poolChanges {
 		t.Run(change.name, func(t *testing.T) {
 			t.Parallel()
 			first, to, dial := change.begin(t)
-			conns := poolSend(t, dial, 60)
-			second := poolOpen(t, poolConfig(t), to)
-			_ = first.Close()
-			var accepted atomic.Int64
-			go poolEcho(second, &accepted)
-			poolAnswered(t, conns)
-			poolAnswered(t, poolSend(t, dial, 10))
+			test(t, first, to, dial)
 		})
 	}
 }
 
+func TestWhatWaitsInTheQueueGoesToTheNextConfiguration(t *testing.T) {
+	poolEachChange(t, func(t *testing.T, first net.Listener, to string, dial []net.Addr) {
+		conns := poolSend(t, dial, 60)
+		second := poolOpen(t, poolConfig(t), to)
+		_ = first.Close()
+		var accepted atomic.Int64
+		go poolEcho(second, &accepted)
+		poolAnswered(t, conns)
+		poolAnswered(t, poolSend(t, dial, 10))
+	})
+}
+
 func TestWhatAFailedLoadTookGoesBackToTheConfigurationBefore(t *testing.T) {
-	t.Parallel()
-	for _, change := range poolChanges {
-		t.Run(change.name, func(t *testing.T) {
-			t.Parallel()
-			first, to, dial := change.begin(t)
-			second := poolOpen(t, poolConfig(t), to)
-			conns := poolSend(t, dial, 60)
-			_ = second.Close()
-			var accepted atomic.Int64
-			go poolEcho(first, &accepted)
-			poolAnswered(t, conns)
-			poolAnswered(t, poolSend(t, dial, 10))
-		})
-	}
+	poolEachChange(t, func(t *testing.T, first net.Listener, to string, dial []net.Addr) {
+		second := poolOpen(t, poolConfig(t), to)
+		conns := poolSend(t, dial, 60)
+		_ = second.Close()
+		var accepted atomic.Int64
+		go poolEcho(first, &accepted)
+		poolAnswered(t, conns)
+		poolAnswered(t, poolSend(t, dial, 10))
+	})
 }
 
 // Caddy closes the listeners of a configuration that was refused or replaced
 // in goroutines that a load does not wait for; what connects after the load is
 // for the configuration that is valid then.
 func TestAConfigurationThatIsOverAcceptsNothing(t *testing.T) {
-	t.Parallel()
-	for _, change := range poolChanges {
-		t.Run(change.name, func(t *testing.T) {
-			t.Parallel()
-			first, to, dial := change.begin(t)
-			ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
-			defer cancel()
-			second := poolOpen(t, ctx, to)
-			var valid, over atomic.Int64
-			go poolEcho(first, &valid)
-			go poolEcho(second, &over)
-			poolAnswered(t, poolSend(t, dial, 30))
-			before := over.Load()
-			cancel()
-			poolAnswered(t, poolSend(t, dial, 30))
-			if after := over.Load(); after != before {
-				t.Errorf("%d connections were accepted", after-before)
-			}
-			if all := valid.Load() + over.Load(); all != 60 {
-				t.Errorf("%d connections were accepted, want 60", all)
-			}
-		})
-	}
+	poolEachChange(t, func(t *testing.T, first net.Listener, to string, dial []net.Addr) {
+		ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+		defer cancel()
+		second := poolOpen(t, ctx, to)
+		var valid, over atomic.Int64
+		go poolEcho(first, &valid)
+		go poolEcho(second, &over)
+		poolAnswered(t, poolSend(t, dial, 30))
+		before := over.Load()
+		cancel()
+		poolAnswered(t, poolSend(t, dial, 30))
+		if after := over.Load(); after != before {
+			t.Errorf("%d connections were accepted", after-before)
+		}
+		if all := valid.Load() + over.Load(); all != 60 {
+			t.Errorf("%d connections were accepted, want 60", all)
+		}
+	})
 }
 
 // A listener of two sockets accepts ahead of its caller, so its goroutines
