@@ -333,7 +333,7 @@ func (s *Server) Stop() {
 		<-s.exited
 		s.t.Errorf("caddy did not stop:\n%s\n%s", s.RawLog(), goroutines)
 	}
-	if log := s.RawLog(); HasRace(log) {
+	if log := s.RawLog(); strings.Contains(log, "DATA RACE") { // readLog overlooks the one of Caddy's own
 		s.t.Errorf("race in caddy:\n%s", log)
 	}
 	if s.t.Failed() && testing.Verbose() {
