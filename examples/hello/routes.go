@@ -96,13 +96,11 @@ func routes(r *gin.Engine, s *server) {
 	r.HEAD(staticPath, static()) // as gin's own r.Static does
 }
 
-// pong is the answer of /ping. A struct takes a third of the time of gin.H.
-var pong = &struct {
-	Message string `json:"message"`
-}{"pong"}
+// pong is the answer of /ping, which is always the same: there is nothing to marshal.
+var pong = []byte(`{"message":"pong"}`)
 
 func (s *server) ping(c *gin.Context) {
-	c.JSON(http.StatusOK, pong)
+	c.Data(http.StatusOK, "application/json; charset=utf-8", pong)
 }
 
 func (s *server) greeting(c *gin.Context) {
