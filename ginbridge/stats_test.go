@@ -125,18 +125,29 @@ func TestCollectorsMayBeRegisteredInEachConfiguration(t *testing.T) {
 	}
 }
 
+// CountForBenchmark returns a function that counts n requests as the bridge
+// does, for the benchmarks of ginbridge_test.
+func CountForBenchmark(app string) func(n int) {
+	counters := countersOf(app)
+	var s *routeStats
+	return func(n int) {
+		for range n {
+			start := clock()
+			s = counters.again(s, "/ping", "GET")
+			s.duration.Observe((clock() - start).Seconds())
+			s.answered(200)
+		}
+	}
+}
+
 // BenchmarkStats is what the statistics add to a request: two looks at the
 // clock, finding the route, and counting.
 func BenchmarkStats(b *testing.B) {
-	c := countersOf("stats-bench")
 	b.Run("one", func(b *testing.B) {
 		b.ReportAllocs()
-		var s *routeStats
+		count := CountForBenchmark("stats-bench")
 		for b.Loop() {
-			start := clock()
-			s = c.again(s, "/ping", "GET")
-			s.duration.Observe((clock() - start).Seconds())
-			s.answered(200)
+			count(1)
 		}
 	})
 	b.Run("clock", func(b *testing.B) {
@@ -148,12 +159,9 @@ func BenchmarkStats(b *testing.B) {
 	b.Run("parallel", func(b *testing.B) {
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
-			var s *routeStats
+			count := CountForBenchmark("stats-bench")
 			for pb.Next() {
-				start := clock()
-				s = c.again(s, "/ping", "GET")
-				s.duration.Observe((clock() - start).Seconds())
-				s.answered(200)
+				count(1)
 			}
 		})
 	})
