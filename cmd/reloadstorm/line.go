@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/caddy-gin/caddy-gin/internal/children"
 )
 
 // line is a line of processes, each started by the one before. They write to one
@@ -30,8 +31,8 @@ func (s *site) races() error {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // there is no line
 	}
-	if i := bytes.Index(printed, []byte("WARNING: DATA RACE")); i >= 0 {
-		err = fmt.Errorf("the server has a data race:\n%.8000s", printed[i:])
+	if races := children.Races(string(printed)); races != "" {
+		err = fmt.Errorf("the server has a data race:\n%.8000s", races)
 	}
 	return err
 }

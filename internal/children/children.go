@@ -1,4 +1,5 @@
-// Package children starts the servers that the commands of this module compare.
+// Package children starts the servers that the commands of this module compare,
+// and looks for races in what they print.
 package children
 
 import (

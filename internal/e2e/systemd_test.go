@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-gin/caddy-gin/internal/children"
 	"github.com/caddy-gin/caddy-gin/internal/testcaddy"
 )
 
@@ -82,7 +83,7 @@ func (a *activated) start(config testcaddy.Config, env []string, files []*os.Fil
 			<-a.exited
 			a.t.Errorf("caddy did not stop")
 		}
-		if log := a.text(); a.t.Failed() || testcaddy.HasRace(log) {
+		if log := a.text(); a.t.Failed() || children.Races(log) != "" {
 			a.t.Errorf("log of caddy:\n%s", log)
 		}
 	})

@@ -26,6 +26,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/caddy-gin/caddy-gin/internal/children"
 )
 
 // ready is how long Caddy may take to start and to stop. Machines are slow
@@ -343,17 +345,17 @@ func (s *Server) Stop() {
 
 func (s *Server) readLog(pipe io.Reader) {
 	r := bufio.NewReaderSize(pipe, 1<<20)
-	var races raceFilter
+	var races children.RaceFilter
 	for {
 		line, err := r.ReadString('\n')
 		if line != "" {
-			s.note(races.pass(line))
+			s.note(races.Pass(line))
 		}
 		if err != nil {
 			break
 		}
 	}
-	s.note(races.rest())
+	s.note(races.Rest())
 	_ = s.cmd.Wait()
 	close(s.exited)
 }

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-gin/caddy-gin/internal/children"
 	"github.com/caddy-gin/caddy-gin/internal/testcaddy"
 )
 
@@ -83,7 +84,7 @@ func start(t testing.TB, c config) *service {
 	s := &service{t: t, dir: dir, binary: filepath.Join(dir, "caddy"), port: testcaddy.FreePort(t), tlsPort: testcaddy.FreePort(t), exited: make(chan struct{})}
 	t.Cleanup(func() {
 		s.killAll()
-		if log := s.text(); testcaddy.HasRace(log) {
+		if log := s.text(); children.Races(log) != "" {
 			t.Errorf("race in caddy:\n%s", log)
 		} else if t.Failed() && testing.Verbose() {
 			t.Logf("log of caddy:\n%s", log)

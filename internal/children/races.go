@@ -1,4 +1,4 @@
-package testcaddy
+package children
 
 import (
 	"slices"
@@ -16,25 +16,29 @@ var upstreamRace = []string{
 // fence is the line before and after a report of the race detector.
 const fence = "=================="
 
-// raceFilter takes reports of upstreamRace out of what Caddy prints, line by
-// line. All else is passed on, reports of other races as well.
-type raceFilter struct{ held []string } // of a report, with its first fence
+// raceWarning begins the report after its fence.
+const raceWarning = "WARNING: DATA RACE"
 
-// pass returns the lines that can be passed on now.
-func (f *raceFilter) pass(line string) []string {
+// RaceFilter takes reports of upstreamRace out of what Caddy prints, line by
+// line. All else is passed on, reports of other races as well. Its zero value is
+// ready for the first line.
+type RaceFilter struct{ held []string } // of a report, with its first fence
+
+// Pass returns the lines that can be passed on now.
+func (f *RaceFilter) Pass(line string) []string {
 	isFence := strings.TrimSpace(line) == fence
 	if len(f.held) == 0 && !isFence || strings.HasPrefix(line, "{") { // an entry of the log may come in between
 		return []string{line}
 	}
 	f.held = append(f.held, line)
 	if isFence && len(f.held) > 1 {
-		return f.rest()
+		return f.Rest()
 	}
 	return nil
 }
 
-// rest returns what was held back, unless it is a report of upstreamRace.
-func (f *raceFilter) rest() []string {
+// Rest returns what was held back, unless it is a report of upstreamRace.
+func (f *RaceFilter) Rest() []string {
 	held := f.held
 	f.held = nil
 	var sides []string
@@ -50,14 +54,19 @@ func (f *raceFilter) rest() []string {
 	return held
 }
 
-// HasRace tells whether there is a report of the race detector in what Caddy
-// printed, other than one of a race that is known to be Caddy's own.
-func HasRace(printed string) bool {
-	var f raceFilter
-	var left []string
+// Races returns the reports of the race detector in what Caddy printed, and all
+// that was printed after the first of them; the race that is known to be Caddy's
+// own is left out. It is empty if there is no other.
+func Races(printed string) string {
+	var f RaceFilter
+	var left strings.Builder
 	for line := range strings.Lines(printed) {
-		left = append(left, f.pass(line)...)
+		left.WriteString(strings.Join(f.Pass(line), ""))
 	}
-	left = append(left, f.rest()...)
-	return strings.Contains(strings.Join(left, ""), "DATA RACE")
+	left.WriteString(strings.Join(f.Rest(), ""))
+	_, after, found := strings.Cut(left.String(), raceWarning)
+	if !found {
+		return ""
+	}
+	return raceWarning + after
 }
