@@ -178,3 +178,41 @@ func TestOptions(t *testing.T) {
 		t.Errorf("got the client %q", w.Body)
 	}
 }
+
+// A stream whose client and handler would go on for ever ends some time after
+// a reload, and its configuration is released.
+func TestStreamCloseDelay(t *testing.T) {
+	t.Parallel()
+	p := newProbe(t.Name())
+	app := ginbridgetest.New(t, "kit-probe", p.config("one"),
+		ginbridgetest.WithDirective(caddygin.Handler{StreamCloseDelay: caddy.Duration(time.Second)}))
+	app.Client().Timeout = 0 // else it takes no bytes after the header
+	res, err := app.Client().Get(app.Server().URL + "/hijack")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, ok := res.Body.(io.ReadWriteCloser)
+	if !ok || res.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("got %d and a body of type %T", res.StatusCode, res.Body)
+	}
+	defer conn.Close()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = io.Copy(io.Discard, conn)
+	}()
+	await(t, "the goroutine", p.event)
+	select {
+	case <-ended:
+		t.Fatal("the stream ended without a reload")
+	case <-time.After(100 * time.Millisecond):
+	}
+	app.Reload(p.config("two"))
+	await(t, "the end of the stream", ended)
+	for !slices.Contains(p.told(), "release one") {
+		await(t, "the release of the old configuration", p.event)
+	}
+	if _, body, _ := get(app, "/value"); body != "two" {
+		t.Errorf("got %q from the new configuration", body)
+	}
+}
