@@ -30,7 +30,9 @@ type quicProcess struct {
 	conns  *http3Conns
 }
 
-func newQUICProcess(t *testing.T, config *tls.Config, address string, number int) *quicProcess {
+// newQUICProcess calls came, if it is not nil, when it looks at the first packet of
+// a connection.
+func newQUICProcess(t *testing.T, config *tls.Config, address string, number int, came func()) *quicProcess {
 	t.Helper()
 	var share net.ListenConfig
 	if number > 0 {
@@ -52,6 +54,9 @@ func newQUICProcess(t *testing.T, config *tls.Config, address string, number int
 	p.socket.transport = &quic.Transport{
 		Conn: conn, ConnectionIDGenerator: steer.ConnectionIDs(m),
 		ConnContext: func(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
+			if came != nil {
+				came()
+			}
 			p.socket.live.Add(1)
 			context.AfterFunc(ctx, func() { p.socket.live.Add(-1) })
 			return ctx, nil
@@ -86,7 +91,7 @@ func (p *quicProcess) leave() {
 func TestHTTP3SuccessorsLoseNoRequest(t *testing.T) {
 	t.Parallel()
 	server, client := testcaddy.Certificate(t)
-	now := newQUICProcess(t, server, "127.0.0.1:0", 0)
+	now := newQUICProcess(t, server, "127.0.0.1:0", 0, nil)
 	at := now.socket.conn.LocalAddr().String()
 	stop := make(chan struct{})
 	var load sync.WaitGroup
@@ -116,7 +121,7 @@ func TestHTTP3SuccessorsLoseNoRequest(t *testing.T) {
 		if err := now.group.Keep(); err != nil {
 			t.Fatal(err)
 		}
-		next := newQUICProcess(t, server, at, i+1)
+		next := newQUICProcess(t, server, at, i+1, nil)
 		if err := now.group.Give(); err != nil {
 			t.Fatal(err)
 		}
@@ -127,6 +132,35 @@ func TestHTTP3SuccessorsLoseNoRequest(t *testing.T) {
 	load.Wait()
 	now.leave()
 	t.Logf("%d requests", requests.Load())
+}
+
+// A process leaves while the first packet of a connection lies in a queue of its
+// own: the client is served, not refused.
+func TestHTTP3ConnectionThatCameBeforeTheEndIsServed(t *testing.T) {
+	t.Parallel()
+	server, client := testcaddy.Certificate(t)
+	came, proceed := make(chan struct{}), make(chan struct{})
+	p := newQUICProcess(t, server, "127.0.0.1:0", 0, sync.OnceFunc(func() {
+		close(came)
+		<-proceed
+	}))
+	transport := &http3.Transport{TLSClientConfig: client}
+	defer func() { _ = transport.Close() }()
+	posted := make(chan error, 1)
+	go func() { posted <- quicPost(transport, p.socket.conn.LocalAddr().String()) }()
+	<-came
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		p.leave()
+	}()
+	time.Sleep(20 * time.Millisecond) // it looks for connections meanwhile
+	close(proceed)
+	if err := <-posted; err != nil {
+		t.Error(err)
+	}
+	_ = transport.Close()
+	<-left
 }
 
 func quicPost(client http.RoundTripper, address string) error {

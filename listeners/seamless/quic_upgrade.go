@@ -82,6 +82,11 @@ func DrainHTTP3(ctx context.Context) {
 	wg.Wait()
 }
 
+// lull is how long a socket must have been without connections until it is
+// closed: the first packets of some may still lie in it, or in the queues of
+// package quic.
+const lull = time.Second / 2
+
 // drain waits until a socket has no connections, or a second after the context
 // is done, and closes it. It takes connections until then: closing the listener
 // would refuse those whose handshake has begun.
@@ -90,9 +95,13 @@ func (s *quicSocket) drain(ctx context.Context) {
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(parting, func() { close(late) }) })()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for waiting := true; waiting && s.live.Load() > 0; {
+	busy := time.Now() // when it last had connections, or may have had
+	for waiting := true; waiting && time.Since(busy) < lull; {
 		select {
 		case <-tick.C:
+			if s.live.Load() > 0 {
+				busy = time.Now()
+			}
 		case <-late:
 			waiting = false
 		}

@@ -3,6 +3,7 @@ package upgrade
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -91,9 +92,13 @@ func (u *upgrade) drain() {
 	limit := time.Now().Add(u.Drain)
 	ctx, cancel := context.WithDeadline(context.Background(), limit)
 	defer cancel()
-	go seamless.DrainHTTP3(ctx)
+	var http3 atomic.Bool // its sockets are closed
+	go func() {
+		seamless.DrainHTTP3(ctx)
+		http3.Store(true)
+	}()
 	var told time.Time
-	for u.open() > 0 && time.Now().Before(limit) && !caddy.Exiting() {
+	for (u.open() > 0 || !http3.Load()) && time.Now().Before(limit) && !caddy.Exiting() {
 		if time.Since(told) > time.Second {
 			told = time.Now()
 			_ = u.child.send(working, u.working())
