@@ -61,7 +61,7 @@ type ordersLoad struct {
 	running sync.WaitGroup
 	clients []*ordersClient
 
-	answers, watched, dials, hits, conflicts atomic.Int64
+	answers, watched, orders, dials, hits, conflicts atomic.Int64
 
 	mu     sync.Mutex
 	failed []string // requests without the answer they should have, and connections that were closed
@@ -159,12 +159,8 @@ func (l *ordersLoad) wait() {
 }
 
 func (l *ordersLoad) String() string {
-	orders := 0
-	for _, c := range l.clients {
-		orders += len(c.records)
-	}
 	return fmt.Sprintf("%d answers to clients and %d to watchers, %d orders, %d cache hits, %d conflicts, %d connections",
-		l.answers.Load(), l.watched.Load(), orders, l.hits.Load(), l.conflicts.Load(), l.dials.Load())
+		l.answers.Load(), l.watched.Load(), l.orders.Load(), l.hits.Load(), l.conflicts.Load(), l.dials.Load())
 }
 
 // report fails the test if a client was not content.
@@ -203,6 +199,7 @@ func (c *ordersClient) run() {
 		}
 		r := &ordersRecord{key: fmt.Sprintf("%s-%d", c.name, i)}
 		c.records = append(c.records, r)
+		c.orders.Add(1)
 		if !c.order(r, i) {
 			return
 		}
