@@ -41,22 +41,21 @@ func TestGinContextIsCancelledWhenTheClientLeaves(t *testing.T) {
 					t.Fatal(err)
 				}
 				client := testcaddy.Client(t, protocol)
-				left := make(chan error, 1)
+				left := make(chan struct{})
 				go func() {
-					resp, err := client.Do(req)
-					if err == nil {
+					defer close(left)
+					// over TLS an answer may come between the client's farewell
+					// and the end of its connection
+					if resp, err := client.Do(req); err == nil {
 						_ = resp.Body.Close()
 					}
-					left <- err
 				}()
 				after := string('1' + rune(i))
 				testcaddy.Eventually(t, "the handler waits", func() bool {
 					return optGet(t, s, "/waits").body == after+" begun, "+n+" cancelled"
 				})
 				leave()
-				if err := <-left; err == nil {
-					t.Errorf("%s: the request was answered", protocol)
-				}
+				<-left
 				testcaddy.Eventually(t, "the handler over "+protocol+" sees the client leave", func() bool {
 					return optGet(t, s, "/waits").body == after+" begun, "+after+" cancelled"
 				})
